@@ -1,0 +1,90 @@
+import { AdapterError } from "../errors.ts";
+import type { Wait } from "./readback.ts";
+
+/** What an adapter is and can do, as reported to users. */
+export interface AdapterSummary {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** True when the "GPU" is the CPU (llvmpipe, SwiftShader). */
+  readonly software: boolean;
+  /** Half-precision storage and arithmetic in shaders. */
+  readonly f16: boolean;
+  /** Subgroup operations in shaders, and the sizes a subgroup may have. */
+  readonly subgroups: boolean;
+  readonly subgroupMinSize: number;
+  readonly subgroupMaxSize: number;
+  readonly timestamps: boolean;
+}
+
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterSummary;
+  readonly wait: Wait;
+}
+
+/** Stands in for an adapter when only shapes and bytes matter. */
+export const DRY_ADAPTER: AdapterSummary = {
+  vendor: "",
+  architecture: "",
+  description: "no device",
+  software: true,
+  f16: true,
+  subgroups: false,
+  subgroupMinSize: 0,
+  subgroupMaxSize: 0,
+  timestamps: false,
+};
+
+const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
+
+/** Limits worth raising to what the adapter has; the rest stay at their defaults. */
+const LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+export function summarize(adapter: GPUAdapter): AdapterSummary {
+  const {
+    vendor,
+    architecture,
+    description,
+    subgroupMinSize = 0,
+    subgroupMaxSize = 0,
+    isFallbackAdapter,
+  } = adapter.info;
+  const named = /llvmpipe|swiftshader|lavapipe|software|basic render/i.test(`${vendor} ${architecture} ${description}`);
+  return {
+    vendor,
+    architecture,
+    description,
+    software: named || isFallbackAdapter === true,
+    f16: adapter.features.has("shader-f16"),
+    subgroups: adapter.features.has("subgroups"),
+    subgroupMinSize,
+    subgroupMaxSize,
+    timestamps: adapter.features.has("timestamp-query"),
+  };
+}
+
+/** Requests a device with every feature and limit the engine can use. */
+export async function openDevice(adapter: GPUAdapter, wait: Wait = (promise) => promise): Promise<OpenDevice> {
+  const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
+  const requiredFeatures = FEATURES.filter((feature) => adapter.features.has(feature));
+  try {
+    const device = await adapter.requestDevice({ label: "fastvlm", requiredLimits, requiredFeatures });
+    return { device, adapter: summarize(adapter), wait };
+  } catch (cause) {
+    throw new AdapterError(`the adapter "${adapter.info.description}" gave no device: ${String(cause)}`, {
+      cause,
+      hint: "Close other programs that use the GPU, or update its driver.",
+    });
+  }
+}

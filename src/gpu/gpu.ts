@@ -1,0 +1,382 @@
+import { DeviceLostError, GpuError } from "../errors.ts";
+import { fromHalfArray } from "../tensor/half.ts";
+import { type Shape, showShape, sizeOf } from "../tensor/shape.ts";
+import { BYTES, type DType, Tensor } from "../tensor/tensor.ts";
+import { BindGroups, ParamRing } from "./bindings.ts";
+import { type AdapterSummary, DRY_ADAPTER, type OpenDevice, openDevice } from "./device.ts";
+import { loadShaders } from "./kernel.ts";
+import { type Block, Pool } from "./pool.ts";
+import { Profiler } from "./profile.ts";
+import { Readback, type Wait } from "./readback.ts";
+
+/** A compiled kernel, specialised for element types and constants. */
+export interface Variant {
+  readonly label: string;
+  readonly layout: GPUBindGroupLayout;
+  pipeline: GPUComputePipeline | null;
+}
+
+/** Receives the intermediate results that models `mark`; see `Gpu.recorder`. */
+export type Recorder = (name: string, tensor: Tensor) => void;
+
+/**
+ * A GPU device with its memory, pipelines and command stream. The only module that touches command encoders and the queue.
+ *
+ * Operations run eagerly as far as the caller sees: shapes are checked at the call and one dispatch is appended to the
+ * open compute pass. Nothing reaches the GPU before `flush`, `read` or `write`, so one forward pass is one submit.
+ *
+ * Failures that the GPU reports late (validation, memory, a lost device) are thrown by the next call.
+ */
+export class Gpu {
+  readonly device: GPUDevice | null;
+  readonly adapter: AdapterSummary;
+  readonly maxBindingBytes: number;
+  readonly maxWorkgroups: number;
+  readonly variants = new Map<string, Variant>();
+  readonly layouts = new Map<string, GPUBindGroupLayout>();
+  readonly profiler: Profiler | null;
+  /** Fills every new tensor with NaN (as f32 and as f16), so a kernel that skips an element is caught. For tests. */
+  poison = false;
+  /** When set, models hand it their intermediate results by name. The tensor is valid only during the call. */
+  recorder: Recorder | null = null;
+  /** Number of kernel runs encoded so far. */
+  dispatches = 0;
+  /** Number of command buffers submitted so far. */
+  submits = 0;
+
+  readonly #params: ParamRing | null;
+  readonly #groups: BindGroups | null;
+  readonly #readback: Readback | null;
+  readonly #realPool: Pool;
+  #pool: Pool;
+  #scopes: Set<Block>[] = [];
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #compiling: Promise<void>[] | null = null;
+  #failure: GpuError | null = null;
+  #closed = false;
+
+  /** Use `Gpu.open`; without a device the engine only checks shapes and counts memory (see `Gpu.dry`). */
+  constructor(open: OpenDevice | null, options: { profile?: boolean } = {}) {
+    const device = open?.device ?? null;
+    this.device = device;
+    this.adapter = open?.adapter ?? DRY_ADAPTER;
+    this.maxBindingBytes = Math.floor((device?.limits.maxStorageBufferBindingSize ?? 2 ** 27) / 256) * 256;
+    this.maxWorkgroups = device?.limits.maxComputeWorkgroupsPerDimension ?? 65535;
+    this.#pool = this.#realPool = new Pool(device, device?.limits.maxBufferSize ?? Number.MAX_SAFE_INTEGER);
+    this.#params = device && new ParamRing(device);
+    this.#groups = device && new BindGroups(device);
+    this.#readback = open && new Readback(open.device, open.wait);
+    this.profiler = device && options.profile ? new Profiler(device) : null;
+    if (device) this.#watch(device);
+  }
+
+  /**
+   * Opens a device on the adapter and loads the shaders.
+   *
+   * @param options.wait    how to wait for the GPU; the default suits browsers
+   * @param options.profile times every kernel run when the adapter has timestamps. Default false
+   */
+  static async open(adapter: GPUAdapter, options: { wait?: Wait; profile?: boolean } = {}): Promise<Gpu> {
+    const [open] = await Promise.all([openDevice(adapter, options.wait), loadShaders()]);
+    return new Gpu(open, { profile: options.profile === true && open.adapter.timestamps });
+  }
+
+  /** An engine without a GPU: forward passes check every shape and count bytes, and compute nothing. */
+  static dry(): Gpu {
+    return new Gpu(null);
+  }
+
+  get isDry(): boolean {
+    return this.device === null || this.#compiling !== null;
+  }
+
+  /** Bytes in GPU buffers now, and the most there have been. */
+  get memory(): { allocated: number; used: number; peak: number; allocations: number } {
+    const { allocatedBytes: allocated, usedBytes: used, peakBytes: peak, allocations } = this.#pool;
+    return { allocated, used, peak, allocations };
+  }
+
+  get bindGroupsCreated(): number {
+    return this.#groups?.created ?? 0;
+  }
+
+  /** A new, uninitialised tensor. Made in a scope it dies with it; made outside it lives until `release`. */
+  empty(shape: Shape, dtype: DType): Tensor {
+    this.#check();
+    const block = this.#pool.take(sizeOf(shape) * BYTES[dtype]);
+    this.#scopes.at(-1)?.add(block);
+    if (this.poison && block.buffer) {
+      this.flush();
+      this.device?.queue.writeBuffer(block.buffer, 0, new Uint32Array(block.bytes / 4).fill(0x7fc07e00));
+    }
+    return new Tensor(this, block, shape, dtype);
+  }
+
+  /** Copies host data into a new tensor; `data` is padded to a multiple of 4 bytes when needed. */
+  upload(shape: Shape, dtype: DType, data: ArrayBufferView<ArrayBuffer>): Tensor {
+    const tensor = this.empty(shape, dtype);
+    if (data.byteLength !== tensor.bytes) {
+      throw new GpuError(
+        `upload: expected ${tensor.bytes} bytes for ${dtype} ${showShape(shape)}, got ${data.byteLength}`,
+      );
+    }
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (bytes.length % 4 === 0) this.write(tensor, 0, bytes);
+    else {
+      const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+      padded.set(bytes);
+      this.write(tensor, 0, padded);
+    }
+    return tensor;
+  }
+
+  /**
+   * Overwrites part of a tensor. Submits recorded work first: queue writes would otherwise overtake it.
+   *
+   * @param byteOffset multiple of 4, from the start of the tensor
+   * @param bytes      length a multiple of 4
+   */
+  write(tensor: Tensor, byteOffset: number, bytes: Uint8Array<ArrayBuffer>): void {
+    this.flush();
+    this.#check();
+    if (tensor.block.buffer) this.device?.queue.writeBuffer(tensor.block.buffer, tensor.offset + byteOffset, bytes);
+  }
+
+  /** A copy that outlives the current scopes. */
+  keep(tensor: Tensor): Tensor {
+    const scopes = this.#scopes;
+    this.#scopes = [];
+    const copy = this.empty(tensor.shape, tensor.dtype);
+    this.#scopes = scopes;
+    this.copy(tensor, copy);
+    return copy;
+  }
+
+  /** Copies the elements of `from` to the start of `to`. */
+  copy(from: Tensor, to: Tensor): void {
+    if (from.dtype !== to.dtype || from.bytes > to.bytes) {
+      throw new GpuError(
+        `copy: expected room for ${from.bytes} bytes of ${from.dtype}, got ${to.bytes} of ${to.dtype}`,
+      );
+    }
+    if (!from.block.buffer || !to.block.buffer || this.isDry) return;
+    this.#endPass();
+    this.#openEncoder().copyBufferToBuffer(
+      from.block.buffer,
+      from.offset,
+      to.block.buffer,
+      to.offset,
+      Math.ceil(from.bytes / 4) * 4,
+    );
+  }
+
+  /**
+   * Runs `body` and frees every tensor made inside it except those it returns.
+   *
+   * Freed memory is reused by the very next operation, which is safe because dispatches run in order.
+   */
+  scope<Result extends Tensor | readonly Tensor[] | undefined>(body: () => Result): Result {
+    const mine = new Set<Block>();
+    this.#scopes.push(mine);
+    try {
+      const result = body();
+      const kept: readonly Tensor[] = result instanceof Tensor ? [result] : (result ?? []);
+      for (const tensor of kept) {
+        if (mine.delete(tensor.block)) this.#scopes.at(-2)?.add(tensor.block);
+      }
+      return result;
+    } finally {
+      this.#scopes.pop();
+      for (const block of mine) this.#pool.give(block);
+    }
+  }
+
+  /** Feeds `x` through the layers in turn, each in its own scope; only the current activation stays alive. */
+  through(x: Tensor, layers: readonly ((x: Tensor) => Tensor)[]): Tensor {
+    return layers.reduce((input, layer, i) => {
+      const output = this.scope(() => layer(input));
+      if (i > 0 && output.block !== input.block) this.release(input);
+      return output;
+    }, x);
+  }
+
+  /** Frees a tensor made outside any scope, or one of the current scope that is no longer needed. */
+  release(tensor: Tensor): void {
+    this.#scopes.at(-1)?.delete(tensor.block);
+    this.#pool.give(tensor.block);
+  }
+
+  /** Gives freed memory back to the driver once it exceeds `maxFreeBytes`. */
+  trim(maxFreeBytes = 0): void {
+    if (this.#pool.freeBytes <= maxFreeBytes || this.isDry) return;
+    this.flush();
+    this.#pool.trim();
+    this.#groups?.clear();
+  }
+
+  /** Hands an intermediate result to the recorder, if there is one. Returns it, so that it can wrap an expression. */
+  mark(name: string, tensor: Tensor): Tensor {
+    if (this.recorder && !this.isDry) this.recorder(name, tensor);
+    return tensor;
+  }
+
+  /**
+   * Runs `body` without computing anything, and compiles in parallel every pipeline it asks for.
+   *
+   * @returns the most memory the tensors made in `body` needed at once, in bytes
+   */
+  async rehearse(body: () => Tensor | readonly Tensor[] | undefined): Promise<number> {
+    const compiling: Promise<void>[] = [];
+    const pool = new Pool(null, Number.MAX_SAFE_INTEGER);
+    this.#pool = pool;
+    this.#compiling = compiling;
+    try {
+      this.scope(() => {
+        body();
+        return undefined;
+      });
+    } finally {
+      this.#pool = this.#realPool;
+      this.#compiling = null;
+    }
+    await Promise.all(compiling);
+    this.#check();
+    return pool.peakBytes;
+  }
+
+  /** Appends one kernel run to the open pass. Called by `kernel.run`. */
+  encode(
+    variant: Variant,
+    tensors: readonly (Tensor | undefined)[],
+    params: ArrayBuffer,
+    groups: readonly [number, number, number],
+  ): void {
+    if (this.isDry || !this.#params || !this.#groups) return;
+    this.#check();
+    if (!variant.pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);
+    if (this.#params.isFull) this.flush();
+    const offset = this.#params.push(params);
+    const pass = this.#openPass(variant.label);
+    pass.setPipeline(variant.pipeline);
+    pass.setBindGroup(0, this.#groups.get(variant.layout, tensors));
+    pass.setBindGroup(1, this.#params.group, [offset]);
+    pass.dispatchWorkgroups(...groups);
+    this.dispatches++;
+    if (this.profiler) {
+      this.#endPass();
+      if (this.profiler.isFull) this.flush();
+    }
+  }
+
+  /** The layout of the parameter ring, bind group 1 of every kernel. */
+  get paramsLayout(): GPUBindGroupLayout | null {
+    return this.#params?.layout ?? null;
+  }
+
+  /** Remembers a compilation started while rehearsing. Returns false when compilation must finish at once. */
+  defer(compile: () => Promise<void>): boolean {
+    if (!this.#compiling) return false;
+    this.#compiling.push(compile());
+    return true;
+  }
+
+  /** Submits all recorded work. */
+  flush(): void {
+    if (!this.#encoder) return;
+    this.#check();
+    this.#endPass();
+    this.#params?.upload();
+    this.profiler?.resolve(this.#encoder);
+    this.device?.queue.submit([this.#encoder.finish()]);
+    this.profiler?.collect();
+    this.#encoder = null;
+    this.submits++;
+  }
+
+  /** The elements of a tensor; f16 is widened. Submits recorded work. */
+  async read(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
+    const bytes = await this.readBytes(tensor);
+    if (tensor.dtype === "f16") return fromHalfArray(new Uint16Array(bytes, 0, tensor.size));
+    return new Float32Array(bytes, 0, tensor.size);
+  }
+
+  /** The elements of a u32 tensor, such as token ids. Submits recorded work. */
+  async readU32(tensor: Tensor): Promise<Uint32Array<ArrayBuffer>> {
+    return new Uint32Array(await this.readBytes(tensor), 0, tensor.size);
+  }
+
+  async readBytes(tensor: Tensor): Promise<ArrayBuffer> {
+    this.#check();
+    if (!this.#readback || !tensor.block.buffer) throw new GpuError("read: this engine runs dry, it has no data");
+    const encoder = this.#openEncoder();
+    this.#endPass();
+    const done = this.#readback.copy(encoder, tensor);
+    this.flush();
+    try {
+      return await done();
+    } catch (cause) {
+      this.#check();
+      throw new GpuError(`reading ${tensor.bytes} bytes back failed`, { cause });
+    }
+  }
+
+  /** Resolves when the GPU has done everything submitted so far; throws what went wrong since the last check. */
+  async settled(): Promise<void> {
+    this.flush();
+    if (this.device) await this.#readback?.wait(this.device.queue.onSubmittedWorkDone());
+    this.#check();
+  }
+
+  /** Destroys the device and all its memory. Safe to call twice. */
+  close(): void {
+    this.#closed = true;
+    this.#encoder = null;
+    this.#pass = null;
+    this.device?.destroy();
+  }
+
+  #watch(device: GPUDevice): void {
+    device.onuncapturederror = (event) => {
+      event.preventDefault?.();
+      const { error } = event;
+      const kind =
+        error.constructor.name === "GPUOutOfMemoryError" ? "the GPU is out of memory" : "the GPU refused a command";
+      this.#failure ??= new GpuError(`${kind}: ${error.message.split("\n - While")[0]?.trim()}`);
+    };
+    void device.lost.then(({ reason, message }) => {
+      if (this.#closed) return;
+      this.#failure = new DeviceLostError(`the GPU device was lost (${reason ?? "unknown"}): ${message}`, {
+        hint: "Load the model again; if it happens repeatedly, use a smaller image or model, or update the driver.",
+      });
+    });
+  }
+
+  #check(): void {
+    if (this.#closed) throw new GpuError("this GPU device has been closed");
+    const failure = this.#failure;
+    if (!failure) return;
+    // A lost device stays lost; after any other failure the device still works.
+    if (!(failure instanceof DeviceLostError)) this.#failure = null;
+    this.#encoder = null;
+    this.#pass = null;
+    this.#params?.reset();
+    throw failure;
+  }
+
+  #openEncoder(): GPUCommandEncoder {
+    if (!this.device) throw new GpuError("this engine runs dry, it has no device");
+    this.#encoder ??= this.device.createCommandEncoder();
+    return this.#encoder;
+  }
+
+  #openPass(label: string): GPUComputePassEncoder {
+    this.#pass ??= this.#openEncoder().beginComputePass(this.profiler?.pass(label));
+    return this.#pass;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = null;
+  }
+}

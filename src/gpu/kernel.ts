@@ -1,0 +1,182 @@
+import { GpuError, ShapeError } from "../errors.ts";
+import type { DType, Tensor } from "../tensor/tensor.ts";
+import type { Gpu, Variant } from "./gpu.ts";
+import { checkHeader, pack, prelude } from "./wgsl.ts";
+
+/** How a kernel uses a buffer: `write` overwrites every element, `update` changes in place, `read?` may be absent. */
+export type Access = "read" | "read?" | "write" | "update";
+export type ParamType = "u32" | "f32" | "i32";
+export type Feature = "subgroups";
+
+export interface KernelSpec<B extends string, P extends string, O extends string, C extends string> {
+  /** Stem of the .wgsl file; appears in errors, GPU labels and profiles. */
+  readonly name: string;
+  /** `new URL("../shaders/<name>.wgsl", import.meta.url)`, or the text itself in the published package. */
+  readonly source: URL | string;
+  /** Storage buffers in binding order, group 0. */
+  readonly buffers: Readonly<Record<B, Access>>;
+  /** Fields of `struct Params` in order, group 1. Change per call. */
+  readonly params: Readonly<Record<P, ParamType>>;
+  /** Names of `override` constants. Fixed per pipeline. */
+  readonly overrides?: readonly O[];
+  /** Names of u32 constants generated in front of the shader, for what `override` cannot size: private arrays. */
+  readonly constants?: readonly C[];
+  /** WGSL extensions the shader needs besides f16. */
+  readonly features?: readonly Feature[];
+}
+
+export interface Launch<O extends string, C extends string> {
+  /** Workgroups per axis, or a single count: past the per-axis limit that is folded into x and y (see shaders/README.md). */
+  readonly workgroups: number | readonly [number, number?, number?];
+  readonly overrides?: Readonly<Partial<Record<O, number | boolean>>>;
+  readonly constants?: Readonly<Record<C, number>>;
+}
+
+type Tensors<Buffers extends Readonly<Record<string, Access>>> = {
+  readonly [Name in keyof Buffers]: Buffers[Name] extends "read?" ? Tensor | undefined : Tensor;
+};
+
+export type AnyKernelSpec = KernelSpec<string, string, string, string>;
+
+const registry: { spec: AnyKernelSpec; text: string | null }[] = [];
+
+/** Fetches the text of every shader defined so far. `Gpu.open` calls it; kernels defined later need another call. */
+export async function loadShaders(): Promise<void> {
+  await Promise.all(
+    registry.map(async (entry) => {
+      if (entry.text !== null) return;
+      const text = typeof entry.spec.source === "string" ? entry.spec.source : await readText(entry.spec.source);
+      checkHeader(entry.spec, text);
+      entry.text = text;
+    }),
+  );
+}
+
+/** Shader files lie beside the modules: fetched in browsers, read from disk in Node, whose fetch has no file: URLs. */
+async function readText(url: URL): Promise<string> {
+  if (url.protocol === "file:") return process.getBuiltinModule("node:fs").readFileSync(url, "utf8");
+  const response = await fetch(url);
+  if (!response.ok) throw new GpuError(`${url.href}: expected a shader, got HTTP ${response.status}`);
+  return await response.text();
+}
+
+/**
+ * Pairs a hand-written shader with its typed signature.
+ *
+ * The shader repeats the signature in WGSL, so that each file reads alone; a mismatch throws when the shader is loaded.
+ */
+export function defineKernel<
+  const Buffers extends Readonly<Record<string, Access>>,
+  P extends string = never,
+  O extends string = never,
+  C extends string = never,
+>(spec: KernelSpec<Extract<keyof Buffers, string>, P, O, C> & { readonly buffers: Buffers }) {
+  const names = Object.keys(spec.buffers);
+  const entry: { spec: AnyKernelSpec; text: string | null } = { spec, text: null };
+  registry.push(entry);
+  return {
+    spec,
+    /** Checks nothing but presence: shapes are the dispatcher's business. Appends one dispatch to the open pass. */
+    run(
+      tensors: Tensors<Buffers>,
+      params: Readonly<Record<NoInfer<P>, number>>,
+      launch: Launch<NoInfer<O>, NoInfer<C>>,
+    ): void {
+      const list = names.map((name) => (tensors as Readonly<Record<string, Tensor | undefined>>)[name]);
+      const gpu = list.find((tensor) => tensor)!.gpu;
+      for (const [i, tensor] of list.entries()) {
+        if (tensor && tensor.bytes > gpu.maxBindingBytes) {
+          throw new ShapeError(
+            `${spec.name}: ${names[i]}: expected at most ${gpu.maxBindingBytes} bytes, got ${tensor.bytes}`,
+          );
+        }
+      }
+      const variant = variantFor(gpu, entry, list, launch);
+      gpu.encode(variant, list, pack(spec.params, params), fold(launch.workgroups, gpu.maxWorkgroups));
+    },
+  };
+}
+
+/** A single count past the limit of one axis becomes x·y ≥ count, as square as it gets; shaders drop the excess. */
+function fold(workgroups: Launch<string, string>["workgroups"], limit: number): readonly [number, number, number] {
+  if (typeof workgroups !== "number") {
+    const [x, y = 1, z = 1] = workgroups;
+    return [x, y, z];
+  }
+  if (workgroups <= limit) return [workgroups, 1, 1];
+  const y = Math.ceil(workgroups / limit);
+  return [Math.ceil(workgroups / y), y, 1];
+}
+
+function variantFor(
+  gpu: Gpu,
+  entry: { readonly spec: AnyKernelSpec; readonly text: string | null },
+  tensors: readonly (Tensor | undefined)[],
+  launch: Launch<string, string>,
+): Variant {
+  const { spec, text } = entry;
+  const dtypes = tensors.map((t): DType => t?.dtype ?? "f32");
+  let key = `${spec.name}<${dtypes.join()}>`;
+  for (const name in launch.overrides) key += ` ${name}=${Number(launch.overrides[name] ?? 0)}`;
+  for (const name in launch.constants) key += ` ${name}=${launch.constants[name]}`;
+  const known = gpu.variants.get(key);
+  if (known && (known.pipeline || gpu.isDry)) return known;
+  if (!gpu.device) return DRY_VARIANT;
+  if (text === null) throw new GpuError(`kernel ${spec.name}: its shader is not loaded; call loadShaders() first`);
+  const variant = known ?? { label: key, layout: layoutFor(gpu, spec), pipeline: null };
+  gpu.variants.set(key, variant);
+  compile(gpu, variant, spec, prelude(spec, dtypes, launch.constants ?? {}) + text, launch.overrides ?? {});
+  return variant;
+}
+
+/** Stands for every kernel where there is no device. */
+const DRY_VARIANT: Variant = { label: "dry", layout: {} as GPUBindGroupLayout, pipeline: null };
+
+function compile(
+  gpu: Gpu,
+  variant: Variant,
+  spec: AnyKernelSpec,
+  code: string,
+  overrides: Readonly<Record<string, number | boolean | undefined>>,
+): void {
+  const { device, paramsLayout } = gpu;
+  if (!device || !paramsLayout) return;
+  const constants: Record<string, number> = {};
+  for (const [name, value] of Object.entries(overrides)) if (value !== undefined) constants[name] = Number(value);
+  const module = device.createShaderModule({ label: spec.name, code });
+  const descriptor: GPUComputePipelineDescriptor = {
+    label: variant.label,
+    layout: device.createPipelineLayout({ bindGroupLayouts: [variant.layout, paramsLayout] }),
+    compute: { module, entryPoint: "main", constants },
+  };
+  const deferred = gpu.defer(async () => {
+    try {
+      variant.pipeline = await device.createComputePipelineAsync(descriptor);
+    } catch (cause) {
+      gpu.variants.delete(variant.label);
+      throw new GpuError((await explain(module, spec.name)) ?? `kernel ${variant.label}: ${String(cause)}`, { cause });
+    }
+  });
+  if (!deferred) variant.pipeline = device.createComputePipeline(descriptor);
+}
+
+function layoutFor(gpu: Gpu, spec: AnyKernelSpec): GPUBindGroupLayout {
+  const access = Object.values(spec.buffers).map(
+    (a): GPUBufferBindingType => (a.startsWith("read") ? "read-only-storage" : "storage"),
+  );
+  const key = access.join();
+  const known = gpu.layouts.get(key);
+  if (known) return known;
+  const entries = access.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
+  const layout = gpu.device!.createBindGroupLayout({ label: key, entries });
+  gpu.layouts.set(key, layout);
+  return layout;
+}
+
+/** The compiler's message at the position it has in the .wgsl file (the prelude adds one line). */
+async function explain(module: GPUShaderModule, name: string): Promise<string | undefined> {
+  const { messages } = await module.getCompilationInfo();
+  const error = messages.find((message) => message.type === "error");
+  if (!error) return undefined;
+  return `shaders/${name}.wgsl:${error.lineNum - 1}:${error.linePos}: ${error.message.split("\n")[0]}`;
+}

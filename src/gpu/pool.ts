@@ -1,0 +1,89 @@
+import { GpuError } from "../errors.ts";
+
+/** One GPU allocation. `id` is stable for the life of the buffer and keys the bind-group cache. */
+export interface Block {
+  readonly id: number;
+  /** Absent while rehearsing: shapes and sizes are real, memory is not. */
+  readonly buffer: GPUBuffer | null;
+  readonly bytes: number;
+}
+
+/**
+ * Hands out storage buffers and takes them back.
+ *
+ * Of the free blocks of a size the one with the lowest id is taken, so a forward pass that repeats the same sequence of
+ * operations from the same state receives the same buffers each time; the bind-group cache relies on that.
+ */
+export class Pool {
+  readonly #device: GPUDevice | null;
+  readonly #maxBytes: number;
+  readonly #free = new Map<number, Block[]>();
+  static #nextId = 1;
+  /** Bytes of all blocks that exist, in use or free. */
+  allocatedBytes = 0;
+  /** Bytes of the blocks in use. */
+  usedBytes = 0;
+  /** Largest value `allocatedBytes` has had. */
+  peakBytes = 0;
+  /** Number of buffers ever made. */
+  allocations = 0;
+
+  /** @param device absent for a pool that only counts @param maxBytes the largest buffer the device makes */
+  constructor(device: GPUDevice | null, maxBytes: number) {
+    this.#device = device;
+    this.#maxBytes = maxBytes;
+  }
+
+  take(bytes: number): Block {
+    const size = sizeClass(bytes);
+    const block = this.#free.get(size)?.pop() ?? this.#create(size);
+    this.usedBytes += block.bytes;
+    return block;
+  }
+
+  give(block: Block): void {
+    this.usedBytes -= block.bytes;
+    const stack = this.#free.get(block.bytes) ?? [];
+    this.#free.set(block.bytes, stack);
+    // Highest id first, so that pop() takes the lowest.
+    let at = stack.length;
+    while (at > 0 && stack[at - 1]!.id < block.id) at--;
+    stack.splice(at, 0, block);
+  }
+
+  /** Destroys all free blocks. Commands that use them must have been submitted. */
+  trim(): void {
+    for (const block of [...this.#free.values()].flat()) {
+      block.buffer?.destroy();
+      this.allocatedBytes -= block.bytes;
+    }
+    this.#free.clear();
+  }
+
+  get freeBytes(): number {
+    return this.allocatedBytes - this.usedBytes;
+  }
+
+  #create(bytes: number): Block {
+    if (bytes > this.#maxBytes) {
+      throw new GpuError(
+        `a tensor of ${bytes} bytes: expected at most ${this.#maxBytes}, the adapter's largest buffer`,
+        {
+          hint: "Use --dtype f16 or a smaller model or image size.",
+        },
+      );
+    }
+    const { STORAGE, COPY_SRC, COPY_DST } = globalThis.GPUBufferUsage ?? { STORAGE: 0, COPY_SRC: 0, COPY_DST: 0 };
+    const buffer = this.#device?.createBuffer({ size: bytes, usage: STORAGE | COPY_SRC | COPY_DST }) ?? null;
+    this.allocatedBytes += bytes;
+    this.peakBytes = Math.max(this.peakBytes, this.allocatedBytes);
+    this.allocations++;
+    return { id: Pool.#nextId++, buffer, bytes };
+  }
+}
+
+/** Rounds up to an eighth of a power of two: at most 12.5 % slack, few distinct sizes. */
+export function sizeClass(bytes: number): number {
+  const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 8);
+  return Math.max(1, Math.ceil(bytes / step)) * step;
+}

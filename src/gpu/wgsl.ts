@@ -1,0 +1,58 @@
+import { GpuError } from "../errors.ts";
+import type { DType } from "../tensor/tensor.ts";
+import type { AnyKernelSpec, ParamType } from "./kernel.ts";
+
+/**
+ * The one generated line in front of a shader: extensions, an element-type alias per buffer (`x_t` for buffer `x`), and
+ * the constants that size private arrays.
+ */
+export function prelude(
+  spec: AnyKernelSpec,
+  dtypes: readonly DType[],
+  constants: Readonly<Record<string, number>>,
+): string {
+  const enables = (spec.features ?? []).map((feature) => `enable ${feature};`);
+  if (dtypes.includes("f16")) enables.push("enable f16;");
+  const aliases = Object.keys(spec.buffers).map((name, i) => `alias ${name}_t = ${dtypes[i]};`);
+  const numbers = Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;`);
+  return `${[...enables, ...aliases, ...numbers].join(" ")}\n`;
+}
+
+/** The parameters as the bytes of `struct Params`. */
+export function pack(
+  types: Readonly<Record<string, ParamType>>,
+  values: Readonly<Record<string, number>>,
+): ArrayBuffer {
+  const names = Object.keys(types);
+  const view = new DataView(new ArrayBuffer(names.length * 4));
+  for (const [i, name] of names.entries()) {
+    const value = values[name]!;
+    if (types[name] === "f32") view.setFloat32(i * 4, value, true);
+    else view.setUint32(i * 4, value, true);
+  }
+  return view.buffer;
+}
+
+/** Compares the signature in TypeScript with the declarations in the shader; throws when they differ. */
+export function checkHeader(spec: AnyKernelSpec, text: string): void {
+  const wgsl = text.replace(/\/\/.*$/gm, "");
+  const bindings = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)/g;
+  const declared = [...wgsl.matchAll(bindings)].map(([, at, access, name]) => `${at}:${name}:${access}`);
+  const expected = Object.entries(spec.buffers).map(
+    ([name, access], at) => `${at}:${name}:${access.startsWith("read") ? "read" : "read_write"}`,
+  );
+  const body = /struct\s+Params\s*\{([^}]*)\}/.exec(wgsl)?.[1] ?? "";
+  const fields = [...body.matchAll(/(\w+)\s*:\s*(\w+)/g)].map(([, name, type]) => `${name}: ${type}`);
+  const params = Object.entries(spec.params).map(([name, type]) => `${name}: ${type}`);
+  const overrides = [...wgsl.matchAll(/override\s+(\w+)/g)].map(([, name]) => name!);
+  compare(spec.name, "buffers", declared, expected);
+  compare(spec.name, "params", fields, params);
+  compare(spec.name, "overrides", overrides, spec.overrides ?? []);
+}
+
+function compare(kernel: string, what: string, shader: readonly string[], code: readonly string[]): void {
+  if (shader.join() === code.join()) return;
+  throw new GpuError(
+    `kernel "${kernel}": ${what} differ.\n  shaders/${kernel}.wgsl: ${shader.join(", ") || "none"}\n  kernels: ${code.join(", ") || "none"}`,
+  );
+}
