@@ -1,0 +1,107 @@
+import { InputError, ShapeError } from "../src/errors.ts";
+import { defineKernel } from "../src/gpu/kernel.ts";
+import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { rowBands, viewRows } from "./row_bands.ts";
+
+const scalar = defineKernel({
+  name: "depthwise_conv2d",
+  source: new URL("../shaders/depthwise_conv2d.wgsl", import.meta.url),
+  buffers: { x: "read", weight: "read", bias: "read?", y: "write" },
+  params: {
+    height: "u32",
+    width: "u32",
+    channels: "u32",
+    out_height: "u32",
+    out_width: "u32",
+    outputs: "u32",
+    stride: "u32",
+    kernel: "u32",
+    first: "u32",
+    rows: "u32",
+    x_row: "u32",
+    y_row: "u32",
+  },
+  overrides: ["HAS_BIAS", "GELU"],
+});
+
+const vec4 = defineKernel({
+  name: "depthwise_conv2d_vec4",
+  source: new URL("../shaders/depthwise_conv2d_vec4.wgsl", import.meta.url),
+  buffers: { x: "read", weight: "read", bias: "read?", y: "write" },
+  params: {
+    height: "u32",
+    width: "u32",
+    quads: "u32",
+    out_height: "u32",
+    out_width: "u32",
+    first: "u32",
+    rows: "u32",
+    x_row: "u32",
+    y_row: "u32",
+  },
+  overrides: ["HAS_BIAS", "GELU"],
+  constants: ["KERNEL", "STRIDE"],
+});
+
+const WORKGROUP_SIZE = 64;
+const PIXELS_PER_THREAD = 8;
+
+/** Which shader computes a depthwise convolution of `channels` to `outputs` channels. */
+export function pickDepthwise(channels: number, outputs: number): "scalar" | "vec4" {
+  return channels === outputs && channels % 4 === 0 ? "vec4" : "scalar";
+}
+
+/**
+ * Depthwise K×K convolution with zero padding ⌊K/2⌋, then optionally GELU (the exact one, by erf).
+ *
+ * Output channel o reads input channel ⌊o / m⌋, where m = O / C is the multiplier. Maps larger than one binding are
+ * computed in bands of rows.
+ *
+ * @param x                   [B, H, W, C]
+ * @param weight              [K, K, O], K odd, O a multiple of C
+ * @param options.bias        [O]. Default none
+ * @param options.stride      rows and columns between windows
+ * @param options.activation  default none
+ * @returns                   [B, ⌈H / stride⌉, ⌈W / stride⌉, O], element type of `x`
+ * @throws ShapeError when `weight` or `bias` does not fit, or a few rows alone exceed a binding
+ */
+export function depthwiseConv2d(
+  x: Tensor,
+  weight: Tensor,
+  options: { readonly bias?: Tensor | undefined; readonly stride: number; readonly activation?: "gelu" },
+): Tensor {
+  const { bias, stride } = options;
+  const { B, H, W, C } = x.dims("B H W C");
+  const K = weight.shape[0] ?? 0;
+  const O = weight.shape.at(-1) ?? 0;
+  expectShape("depthwise_conv2d: weight", weight, [K, K, O]);
+  if (bias) expectShape("depthwise_conv2d: bias", bias, [O]);
+  if (K % 2 !== 1) throw new ShapeError(`depthwise_conv2d: expected an odd kernel size, got ${K}`);
+  if (O % C !== 0) throw new ShapeError(`depthwise_conv2d: expected a multiple of ${C} output channels, got ${O}`);
+  if (!(Number.isInteger(stride) && stride > 0)) {
+    throw new InputError(`depthwise_conv2d: expected a whole stride, got ${stride}`);
+  }
+  const outHeight = Math.ceil(H / stride);
+  const outWidth = Math.ceil(W / stride);
+  const y = x.like([B, outHeight, outWidth, O]);
+  const element = BYTES[x.dtype];
+  const sizes = { images: B, height: H, outHeight, kernel: K, stride };
+  const bytes = { xRowBytes: W * C * element, yRowBytes: outWidth * O * element };
+  const overrides = { HAS_BIAS: bias !== undefined, GELU: options.activation === "gelu" };
+  const variant = pickDepthwise(C, O);
+  for (const band of rowBands({ ...sizes, ...bytes }, x.gpu.maxBindingBytes)) {
+    const { first, rows } = band;
+    const tensors = { x: viewRows(x, band.x), weight, bias, y: viewRows(y, band.y) };
+    const where = { first, rows, x_row: band.x.from, y_row: band.y.from };
+    const map = { height: H, width: W, out_height: outHeight, out_width: outWidth, ...where };
+    if (variant === "scalar") {
+      const workgroups = Math.ceil((rows * outWidth * O) / WORKGROUP_SIZE);
+      scalar.run(tensors, { ...map, channels: C, outputs: O, stride, kernel: K }, { workgroups, overrides });
+    } else {
+      const threads = rows * Math.ceil(outWidth / PIXELS_PER_THREAD) * (C / 4);
+      const workgroups = Math.ceil(threads / WORKGROUP_SIZE);
+      vec4.run(tensors, { ...map, quads: C / 4 }, { workgroups, overrides, constants: { KERNEL: K, STRIDE: stride } });
+    }
+  }
+  return y;
+}

@@ -1,0 +1,30 @@
+import { defineKernel } from "../src/gpu/kernel.ts";
+import { BYTES, type DType, expectDType, type Tensor } from "../src/tensor/tensor.ts";
+import { rowChunks } from "./chunks.ts";
+
+const kernel = defineKernel({
+  name: "embed",
+  source: new URL("../shaders/embed.wgsl", import.meta.url),
+  buffers: { ids: "read", table: "read", y: "update" },
+  params: { size: "u32", dim: "u32", first: "u32", rows: "u32", vocab: "u32" },
+  overrides: ["WORKGROUP_SIZE"],
+});
+
+/**
+ * Looks up rows of an embedding table of any size.
+ *
+ * @param ids    u32 [T]; an id past the table gives zeros
+ * @param table  [V, D]
+ * @returns      [T, D] of type `dtype`
+ */
+export function embed(ids: Tensor, table: Tensor, dtype: DType): Tensor {
+  expectDType("embed: ids", ids, "u32");
+  const { T } = ids.dims("T");
+  const { V, D } = table.dims("V D");
+  const y = table.gpu.empty([T, D], dtype);
+  for (const [from, to] of rowChunks(V, [D * BYTES[table.dtype]], table.gpu.maxBindingBytes)) {
+    const params = { size: T * D, dim: D, first: from, rows: to - from, vocab: V };
+    kernel.run({ ids, table: table.rows(from, to), y }, params, { workgroups: Math.ceil((T * D) / 64) });
+  }
+  return y;
+}

@@ -1,0 +1,143 @@
+import { FastVLMError, ImageError } from "../errors.ts";
+import { type ImageFormat, readableFormat } from "./format.ts";
+import { readJpeg, withAdobeSegment } from "./jpeg.ts";
+import { applyOrientation, type Orientation, withoutOrientation } from "./orientation.ts";
+import type { Pixels } from "./pixels.ts";
+import { decodePng, readPng } from "./png.ts";
+import { readWebp, stillOfFrame, type WebpFrame } from "./webp.ts";
+
+/** Pixels as a codec delivers them: 8 bits per sample, alpha not multiplied in. */
+export interface CodecPixels {
+  readonly width: number;
+  readonly height: number;
+  readonly channels: 3 | 4;
+  readonly data: Uint8Array | Uint8ClampedArray;
+}
+
+/** What `decodeImage` asks of a codec. `cmyk` is a JPEG of four components; it carries an Adobe segment. */
+export interface CodecRequest {
+  readonly format: "jpeg" | "webp";
+  readonly alpha: boolean;
+  readonly cmyk: boolean;
+}
+
+/** The decoders that differ between runtimes. PNG is decoded here, the same way everywhere. */
+export interface Codecs {
+  /** Decodes to sRGB as stored: no colour management, no turning. Rejects with anything when it cannot. */
+  decode(request: CodecRequest, bytes: Uint8Array): Promise<CodecPixels>;
+}
+
+/** Pillow refuses pictures above this many pixels as decompression bombs (twice its `MAX_IMAGE_PIXELS`). */
+export const MAX_PIXELS = 178_956_970;
+/** Longest side, the most a JPEG can have; keeps the tables of a resize small. */
+export const MAX_SIDE = 65_535;
+
+/**
+ * Decodes a JPEG, PNG or WebP file to the RGB pixels that Pillow's `convert("RGB")` gives.
+ *
+ * Alpha is dropped without compositing, grey is repeated, colour profiles are ignored; of an animation the first frame
+ * is taken. Size is checked before anything is decoded.
+ *
+ * @param bytes               the whole file
+ * @param codecs              the runtime's decoders
+ * @param options.orientation turn the picture upright by its Exif tag. Default true
+ * @throws ImageError when the bytes are not such a file, are cut off or damaged, or hold too many pixels
+ */
+export async function decodeImage(
+  bytes: Uint8Array,
+  codecs: Codecs,
+  options: { orientation?: boolean } = {},
+): Promise<Pixels> {
+  const format = readableFormat(bytes);
+  try {
+    const { pixels, orientation } = await decoders[format](bytes, codecs);
+    return options.orientation === false ? pixels : applyOrientation(pixels, orientation.value);
+  } catch (cause) {
+    if (cause instanceof FastVLMError) throw cause;
+    throw new ImageError(`image: damaged ${format.toUpperCase()}: the decoder gave up`, { cause });
+  }
+}
+
+interface Decoded {
+  readonly pixels: Pixels;
+  readonly orientation: Orientation;
+}
+
+const decoders: Record<ImageFormat, (bytes: Uint8Array, codecs: Codecs) => Promise<Decoded>> = {
+  async png(bytes) {
+    const png = readPng(bytes);
+    checkSize(png);
+    return { pixels: await decodePng(png), orientation: png.orientation };
+  },
+
+  async jpeg(bytes, codecs) {
+    const info = readJpeg(bytes);
+    checkSize(info);
+    const cmyk = info.components === 4;
+    const upright = withoutOrientation(bytes, info.orientation);
+    const file = cmyk && !info.adobe ? withAdobeSegment(upright) : upright;
+    const raw = await codecs.decode({ format: "jpeg", alpha: false, cmyk }, file);
+    return { pixels: toRgb(raw, info), orientation: info.orientation };
+  },
+
+  async webp(bytes, codecs) {
+    const info = readWebp(bytes);
+    checkSize(info);
+    const upright = withoutOrientation(bytes, info.orientation);
+    const pixels = info.frame
+      ? await decodeFrame(info.frame, info, codecs)
+      : toRgb(await codecs.decode({ format: "webp", alpha: info.alpha, cmyk: false }, upright), info);
+    return { pixels, orientation: info.orientation };
+  },
+};
+
+/** The first frame of an animation, on its canvas; what it leaves uncovered is black. */
+async function decodeFrame(frame: WebpFrame, canvas: Size, codecs: Codecs): Promise<Pixels> {
+  if (frame.left + frame.width > canvas.width || frame.top + frame.height > canvas.height) {
+    throw new ImageError("image: damaged WebP: the first frame does not fit on the canvas");
+  }
+  const raw = await codecs.decode({ format: "webp", alpha: true, cmyk: false }, stillOfFrame(frame));
+  const { data } = toRgb(raw, frame);
+  if (frame.width === canvas.width && frame.height === canvas.height) return { ...size(canvas), data };
+  const pixels = { ...size(canvas), data: new Uint8Array(canvas.width * canvas.height * 3) };
+  for (let y = 0; y < frame.height; y++) {
+    const row = data.subarray(y * frame.width * 3, (y + 1) * frame.width * 3);
+    pixels.data.set(row, ((frame.top + y) * canvas.width + frame.left) * 3);
+  }
+  return pixels;
+}
+
+interface Size {
+  readonly width: number;
+  readonly height: number;
+}
+
+const size = ({ width, height }: Size): Size => ({ width, height });
+
+function checkSize({ width, height }: Size): void {
+  if (width === 0 || height === 0) throw new ImageError(`image: damaged file: it says ${width} × ${height} pixels`);
+  if (width * height > MAX_PIXELS || width > MAX_SIDE || height > MAX_SIDE) {
+    throw new ImageError(
+      `image: expected at most ${MAX_PIXELS} pixels and ${MAX_SIDE} a side, got ${width} × ${height}`,
+      { hint: "make the picture smaller; it is scaled down before the model sees it anyway" },
+    );
+  }
+}
+
+/** Drops alpha; the size must be the one that the header announced. */
+function toRgb({ width, height, channels, data }: CodecPixels, header: Size): Pixels {
+  const count = width * height;
+  if (width !== header.width || height !== header.height || data.length !== count * channels) {
+    throw new ImageError(`image: damaged file: expected ${header.width} × ${header.height} pixels, got ${width} × ${height}`);
+  }
+  const rgb = new Uint8Array(count * 3);
+  if (channels === 3) rgb.set(data);
+  else {
+    for (let from = 0, to = 0; to < rgb.length; from += 4, to += 3) {
+      rgb[to] = data[from]!;
+      rgb[to + 1] = data[from + 1]!;
+      rgb[to + 2] = data[from + 2]!;
+    }
+  }
+  return { width, height, data: rgb };
+}

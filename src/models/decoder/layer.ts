@@ -1,0 +1,102 @@
+import { causalAttention } from "../../../kernels/causal_attention.ts";
+import { kvWrite } from "../../../kernels/kv_write.ts";
+import { linear } from "../../../kernels/linear.ts";
+import { rmsNorm } from "../../../kernels/rms_norm.ts";
+import { ropeInPlace } from "../../../kernels/rope.ts";
+import { swiglu } from "../../../kernels/swiglu.ts";
+import type { Weights } from "../../../weights/weights.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { DecoderConfig } from "./config.ts";
+import type { LayerCache } from "./kv_cache.ts";
+
+/**
+ * One decoder layer of Phi-3/Phi-4 and Qwen2: two pre-norm branches on a residual stream.
+ *
+ *     h = x + attention(norm₁(x))
+ *     y = h + mlp(norm₂(h))
+ */
+export class DecoderLayer {
+  readonly #norm1: Tensor;
+  readonly #attention: Attention;
+  readonly #norm2: Tensor;
+  readonly #mlp: GatedMlp;
+  readonly #eps: number;
+  readonly #name: string;
+
+  constructor(w: Weights, config: DecoderConfig, name: string) {
+    this.#name = name;
+    this.#eps = config.normEps;
+    this.#norm1 = w.tensor("input_layernorm.weight", [config.hiddenSize], { dtype: "f32" });
+    this.#attention = new Attention(w.at("self_attn"), config, `${name}.self_attn`);
+    this.#norm2 = w.tensor("post_attention_layernorm.weight", [config.hiddenSize], { dtype: "f32" });
+    this.#mlp = new GatedMlp(w.at("mlp"), config, `${name}.mlp`);
+  }
+
+  /** [T, D] → [T, D]; appends T tokens to the cache. */
+  forward(x: Tensor, rope: Tensor, cache: LayerCache): Tensor {
+    const { gpu } = x;
+    gpu.mark(`${this.#name}.in`, x);
+    const normed1 = gpu.mark(`${this.#name}.input_layernorm`, rmsNorm(x, this.#norm1, this.#eps));
+    const h = this.#attention.forward(normed1, x, rope, cache);
+    const normed2 = gpu.mark(`${this.#name}.post_attention_layernorm`, rmsNorm(h, this.#norm2, this.#eps));
+    return gpu.mark(`${this.#name}.out`, this.#mlp.forward(normed2, h));
+  }
+}
+
+/** Grouped-query attention (arXiv 2305.13245): N query heads share Nkv key and value heads. */
+class Attention {
+  readonly #config: DecoderConfig;
+  readonly #qkv: Tensor;
+  readonly #bias: Tensor | undefined;
+  readonly #out: Tensor;
+  readonly #name: string;
+
+  constructor(w: Weights, config: DecoderConfig, name: string) {
+    const { hiddenSize: D, heads, kvHeads, headDim } = config;
+    const rows = [heads * headDim, kvHeads * headDim, kvHeads * headDim];
+    const width = rows[0]! + rows[1]! + rows[2]!;
+    this.#config = config;
+    this.#name = name;
+    this.#qkv = config.fused
+      ? w.tensor("qkv_proj.weight", [width, D])
+      : w.concat(["q_proj.weight", "k_proj.weight", "v_proj.weight"], rows.map((r) => [r, D]));
+    this.#bias = config.attentionBias
+      ? w.concat(["q_proj.bias", "k_proj.bias", "v_proj.bias"], rows.map((r) => [r]), { dtype: "f32" })
+      : undefined;
+    this.#out = w.tensor("o_proj.weight", [D, heads * headDim]);
+  }
+
+  /** [T, D] → [T, D], `residual` added */
+  forward(x: Tensor, residual: Tensor, rope: Tensor, { keys, values, start }: LayerCache): Tensor {
+    const { heads, kvHeads, headDim, rotaryDim } = this.#config;
+    const { gpu } = x;
+    const qkv = linear(x, this.#qkv, { bias: this.#bias }); // [T, (N + 2·Nkv)·Dh]
+    gpu.mark(`${this.#name}.qkv_proj`, qkv);
+    ropeInPlace(qkv, rope, { heads: heads + kvHeads, headDim, rotaryDim, start }); // queries and keys, not values
+    kvWrite(qkv, keys, values, { heads, kvHeads, headDim, start });
+    const mixed = causalAttention(qkv, keys, values, { heads, kvHeads, headDim, start }); // [T, N·Dh]
+    gpu.mark(`${this.#name}.attn_out`, mixed);
+    return linear(mixed, this.#out, { residual });
+  }
+}
+
+/** SwiGLU feed-forward (arXiv 2002.05202): `down(up(x) · silu(gate(x)))`. */
+class GatedMlp {
+  readonly #gateUp: Tensor;
+  readonly #down: Tensor;
+  readonly #name: string;
+
+  constructor(w: Weights, { hiddenSize: D, intermediateSize: I, fused }: DecoderConfig, name: string) {
+    this.#name = name;
+    this.#gateUp = fused
+      ? w.tensor("gate_up_proj.weight", [2 * I, D])
+      : w.concat(["gate_proj.weight", "up_proj.weight"], [[I, D], [I, D]]);
+    this.#down = w.tensor("down_proj.weight", [D, I]);
+  }
+
+  /** [T, D] → [T, D], `residual` added */
+  forward(x: Tensor, residual: Tensor): Tensor {
+    const gateUp = x.gpu.mark(`${this.#name}.gate_up_proj`, linear(x, this.#gateUp)); // [T, 2·I]
+    return linear(swiglu(gateUp), this.#down, { residual });
+  }
+}

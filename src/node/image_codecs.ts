@@ -1,0 +1,53 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import createJpegDecoder from "@jsquash/jpeg/codec/dec/mozjpeg_dec.js";
+import createWebpDecoder from "@jsquash/webp/codec/dec/webp_dec.js";
+import type { CodecPixels, CodecRequest, Codecs } from "../image/decode.ts";
+import { type EmscriptenDecoder, WasmDecoder } from "../image/wasm_decoder.ts";
+
+/** An Emscripten module's factory, with the options used here. */
+type Factory = (options: {
+  instantiateWasm(imports: WebAssembly.Imports, use: (instance: WebAssembly.Instance) => void): WebAssembly.Exports;
+  print(line: string): void;
+  printErr(line: string): void;
+}) => Promise<EmscriptenDecoder>;
+
+/** A decoder whose `.wasm` file lies in an installed package; compiled when first used. */
+function wasmDecoder(factory: Factory, file: string, options?: readonly boolean[]): WasmDecoder {
+  let compiled: WebAssembly.Module | undefined;
+  const create = () => {
+    compiled ??= new WebAssembly.Module(readFileSync(createRequire(import.meta.url).resolve(file)));
+    const module = compiled;
+    return factory({
+      instantiateWasm(imports, use) {
+        const instance = new WebAssembly.Instance(module, imports);
+        use(instance);
+        return instance.exports;
+      },
+      // A damaged picture is reported as an error, not on the terminal.
+      print() {},
+      printErr() {},
+    });
+  };
+  return new WasmDecoder(create, options);
+}
+
+const turnByExif = false;
+const jpegFile = "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm";
+const jpeg = wasmDecoder(createJpegDecoder as unknown as Factory, jpegFile, [turnByExif]);
+const webp = wasmDecoder(createWebpDecoder as unknown as Factory, "@jsquash/webp/codec/dec/webp_dec.wasm");
+
+/** MozJPEG and libwebp in WebAssembly, and jpeg-js for CMYK, which MozJPEG does not turn into RGB. */
+export const nodeCodecs: Codecs = {
+  async decode(request: CodecRequest, bytes: Uint8Array): Promise<CodecPixels> {
+    if (request.format === "webp") return webp.decode(bytes);
+    return request.cmyk ? decodeCmyk(bytes) : jpeg.decode(bytes);
+  },
+};
+
+async function decodeCmyk(bytes: Uint8Array): Promise<CodecPixels> {
+  const { decode } = await import("jpeg-js");
+  const options = { useTArray: true, formatAsRGBA: false, tolerantDecoding: false } as const;
+  const { width, height, data } = decode(bytes, { ...options, maxResolutionInMP: 64, maxMemoryUsageInMB: 2048 });
+  return { width, height, channels: 3, data };
+}

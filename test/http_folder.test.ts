@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { describe, test } from "node:test";
+import { CheckpointError, InputError } from "../src/errors.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import type { Folder } from "../weights/folder.ts";
+import { httpFolder } from "../weights/http_folder.ts";
+import { encodeSafetensors } from "../weights/safetensors.ts";
+
+const small = encodeSafetensors({
+  "a.weight": { dtype: "F32", shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },
+  "b.bias": { dtype: "F16", shape: [3], data: Uint16Array.of(0x3c00, 0x4000, 0x4200) },
+});
+
+describe("folders on a web server", () => {
+  const files: Record<string, Uint8Array> = {
+    "config.json": new TextEncoder().encode("{}"),
+    "model.safetensors": small,
+  };
+
+  async function serve(listener: RequestListener, use: (folder: Folder, requests: string[]) => Promise<void>) {
+    const requests: string[] = [];
+    const server = createServer((request, response) => {
+      requests.push(`${request.method} ${request.url} ${request.headers.range ?? ""}`.trim());
+      listener(request, response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const folder = httpFolder(`http://127.0.0.1:${port}/models/tiny/?token=secret`, {
+      timeoutSeconds: 0.2,
+      retryDelays: [1],
+      headers: { authorization: "Bearer x" },
+    });
+    try {
+      await use(folder, requests);
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  }
+
+  const find = (url = "") => files[new URL(url, "http://x").pathname.replace("/models/tiny/", "")];
+
+  const ranged: RequestListener = (request, response) => {
+    const bytes = find(request.url);
+    if (!bytes) return response.writeHead(404).end();
+    const [, from, to] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? "") ?? [];
+    if (from === undefined) return response.end(bytes);
+    const part = bytes.subarray(Number(from), to ? Number(to) + 1 : undefined);
+    response.writeHead(206, { "content-range": `bytes ${from}-${Number(from) + part.length - 1}/${bytes.length}` });
+    return response.end(part);
+  };
+
+  test("reads by range, and keeps the query", async () => {
+    await serve(ranged, async (folder, requests) => {
+      const checkpoint = await openCheckpoint(folder);
+      assert.deepEqual(await checkpoint.readF32("a.weight"), Float32Array.of(1, 2, 3, 4));
+      assert.ok(requests.includes("GET /models/tiny/model.safetensors?token=secret bytes=0-7"));
+      assert.ok(!folder.name.includes("secret"));
+    });
+  });
+
+  test("works without ranges, downloading each small file once", async () => {
+    const whole: RequestListener = (request, response) => {
+      const bytes = find(request.url);
+      return bytes
+        ? response.writeHead(200, { "content-length": bytes.length }).end(bytes)
+        : response.writeHead(404).end();
+    };
+    await serve(whole, async (folder) => {
+      const checkpoint = await openCheckpoint(folder);
+      assert.deepEqual(await checkpoint.readF32("b.bias"), Float32Array.of(1, 2, 3));
+      assert.deepEqual(await checkpoint.readF32("a.weight"), Float32Array.of(1, 2, 3, 4));
+    });
+  });
+
+  test("a start page in place of a missing file counts as absent", async () => {
+    const pages: RequestListener = (_, response) =>
+      response.writeHead(200, { "content-type": "text/html" }).end("<html>");
+    await serve(pages, async (folder) => assert.equal(await folder.size("config.json"), undefined));
+  });
+
+  test("retries what may pass", async () => {
+    let failures = 1;
+    const flaky: RequestListener = (request, response) => {
+      if (failures-- > 0) return response.writeHead(503).end();
+      return ranged(request, response);
+    };
+    await serve(flaky, async (folder) => assert.equal(await folder.size("model.safetensors"), small.length));
+  });
+
+  test("refusals, broken bodies, silence and closed ports are typed errors", async () => {
+    const denied: RequestListener = (_, response) => response.writeHead(403).end();
+    await serve(denied, async (folder) => {
+      await assert.rejects(folder.size("config.json"), (error: unknown) => {
+        return (
+          error instanceof CheckpointError && /got 403/.test(error.message) && /credentials/.test(error.hint ?? "")
+        );
+      });
+    });
+    const broken: RequestListener = (_, response) => {
+      response.writeHead(206, { "content-length": 100, "content-range": "bytes 0-99/100" });
+      response.write(new Uint8Array(10));
+      setTimeout(() => response.destroy(), 5);
+    };
+    await serve(broken, async (folder) => {
+      await assert.rejects(folder.read("model.safetensors", 0, 100), CheckpointError);
+    });
+    const short: RequestListener = (_, response) => response.writeHead(206).end(new Uint8Array(10));
+    await serve(short, async (folder) => {
+      await assert.rejects(folder.read("model.safetensors", 0, 100), /truncated: expected at least 100 bytes, got 10/);
+    });
+    const silent: RequestListener = () => {};
+    await serve(silent, async (folder) => {
+      await assert.rejects(folder.read("model.safetensors", 0, 100), /nothing arrived for 0.2 s/);
+      const reason = new Error("enough");
+      await assert.rejects(folder.read("model.safetensors", 0, 9, { signal: AbortSignal.abort(reason) }), reason);
+    });
+    const closed = httpFolder("http://127.0.0.1:9/", { timeoutSeconds: 0.2, retryDelays: [] });
+    await assert.rejects(closed.size("config.json"), CheckpointError);
+    assert.throws(() => httpFolder("ftp://x/y"), InputError);
+  });
+});

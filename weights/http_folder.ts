@@ -1,0 +1,287 @@
+import { CheckpointError, InputError } from "../src/errors.ts";
+import { checkFileName, endsEarly, type Folder, missingFile, type ReadOptions } from "./folder.ts";
+
+export interface HttpFolderOptions {
+  /** Used instead of the global `fetch`. */
+  readonly fetch?: typeof fetch;
+  /** Sent with every request, for example `{ authorization: "Bearer …" }`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Seconds without a single byte after which a request counts as failed. Default 60 */
+  readonly timeoutSeconds?: number;
+  /** Waits in ms before each further try of a request that failed for a passing reason. Default [300, 1200] */
+  readonly retryDelays?: readonly number[];
+}
+
+/** A file larger than this is read only from servers that honour `Range`. */
+const WHOLE_FILE_BYTES = 64 * 2 ** 20;
+
+/**
+ * A checkpoint folder on a web server, read with `Range` requests.
+ *
+ * A server that ignores `Range` works for files up to 64 MiB, which are then kept in memory until `close`. Requests that
+ * break off, stall, or get status 429 or 5xx are tried again.
+ *
+ * @param url address of the folder; its query string is kept, files are appended to its path
+ * @throws InputError when `url` is not an http or https address
+ */
+export function httpFolder(url: string | URL, options: HttpFolderOptions = {}): Folder {
+  const base = URL.canParse(url) ? new URL(url) : undefined;
+  if (base?.protocol !== "http:" && base?.protocol !== "https:") {
+    throw new InputError(`checkpoint address: expected an http or https URL, got ${JSON.stringify(String(url))}`);
+  }
+  return new HttpFolder(base, options);
+}
+
+/** A failure that may pass: worth another try. */
+class Transient {
+  readonly error: unknown;
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
+class HttpFolder implements Folder {
+  readonly name: string;
+  readonly #base: URL;
+  readonly #fetch: typeof fetch;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #timeoutMs: number;
+  readonly #retryDelays: readonly number[];
+  readonly #sizes = new Map<string, number | undefined>();
+  readonly #whole = new Map<string, Uint8Array<ArrayBuffer>>();
+
+  constructor(base: URL, options: HttpFolderOptions) {
+    const { fetch: custom, headers = {}, timeoutSeconds = 60, retryDelays = [300, 1200] } = options;
+    // Queries and credentials may be secrets: errors show neither.
+    this.name = base.origin + base.pathname.replace(/\/+$/, "");
+    this.#base = base;
+    this.#fetch = custom ?? ((input, init) => globalThis.fetch(input, init));
+    this.#headers = headers;
+    this.#timeoutMs = timeoutSeconds * 1000;
+    this.#retryDelays = retryDelays;
+  }
+
+  async size(file: string): Promise<number | undefined> {
+    if (!this.#sizes.has(file)) this.#sizes.set(file, await this.#probe(file));
+    return this.#sizes.get(file);
+  }
+
+  async read(
+    file: string,
+    start = 0,
+    end?: number,
+    { into, signal }: ReadOptions = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    signal?.throwIfAborted();
+    const cached = this.#whole.get(file);
+    const bytes = cached ?? (await this.#download(file, start, end, into, signal));
+    // A range was downloaded as asked; a whole file still has to be cut.
+    if (bytes !== this.#whole.get(file)) return bytes;
+    const stop = end ?? bytes.length;
+    if (stop > bytes.length) throw endsEarly(this.name, file, stop, bytes.length);
+    const target = into?.subarray(0, stop - start) ?? new Uint8Array(stop - start);
+    target.set(bytes.subarray(start, stop));
+    return target;
+  }
+
+  async close(): Promise<void> {
+    this.#whole.clear();
+    this.#sizes.clear();
+  }
+
+  #probe(file: string): Promise<number | undefined> {
+    return this.#request(file, { range: "bytes=0-0" }, undefined, async (response, touch) => {
+      if (isAbsent(response)) return undefined;
+      const total = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
+      if (total !== undefined) return Number(total);
+      const encoded = response.headers.has("content-encoding");
+      const length = response.headers.get("content-length");
+      if (response.status === 200 && length !== null && !encoded) return Number(length);
+      if (response.status === 200) return (await this.#keepWhole(file, response, touch)).length;
+      if (response.status === 206) return this.#lengthByHead(file);
+      throw this.#refused(file, response);
+    });
+  }
+
+  /** Across origins `Content-Range` is hidden unless the server exposes it; `Content-Length` of HEAD is not. */
+  #lengthByHead(file: string): Promise<number> {
+    return this.#request(
+      file,
+      {},
+      undefined,
+      async (response) => {
+        const length = response.headers.get("content-length");
+        if (!response.ok || length === null) throw this.#refused(file, response);
+        return Number(length);
+      },
+      "HEAD",
+    );
+  }
+
+  #download(
+    file: string,
+    start: number,
+    end: number | undefined,
+    into: Uint8Array<ArrayBuffer> | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    if (end !== undefined && end <= start) return Promise.resolve(into?.subarray(0, 0) ?? new Uint8Array(0));
+    const range = end === undefined ? `bytes=${start}-` : `bytes=${start}-${end - 1}`;
+    const headers = end === undefined && start === 0 ? {} : { range };
+    return this.#request(file, headers, signal, async (response, touch) => {
+      if (isAbsent(response)) throw missingFile(this.name, file);
+      if (response.status === 416) throw endsEarly(this.name, file, end ?? start + 1, (await this.size(file)) ?? 0);
+      if (response.status === 200) return this.#keepWhole(file, response, touch);
+      if (response.status !== 206) throw this.#refused(file, response);
+      if (end === undefined) return readAll(response, WHOLE_FILE_BYTES, touch, () => this.#tooLarge(file));
+      const target = into?.subarray(0, end - start) ?? new Uint8Array(end - start);
+      const got = await readInto(response, target, touch);
+      if (got < target.length) throw new Transient(endsEarly(this.name, file, end, start + got));
+      return target;
+    });
+  }
+
+  async #keepWhole(file: string, response: Response, touch: () => void): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = await readAll(response, WHOLE_FILE_BYTES, touch, () => this.#tooLarge(file));
+    const length = Number(response.headers.get("content-length") ?? bytes.length);
+    if (!response.headers.has("content-encoding") && bytes.length < length) {
+      throw new Transient(endsEarly(this.name, file, length, bytes.length));
+    }
+    this.#whole.set(file, bytes);
+    return bytes;
+  }
+
+  /** Sends one request, hands the response to `use`, and repeats both when the failure may pass. */
+  async #request<Result>(
+    file: string,
+    headers: Record<string, string>,
+    signal: AbortSignal | undefined,
+    use: (response: Response, touch: () => void) => Promise<Result>,
+    method = "GET",
+  ): Promise<Result> {
+    checkFileName(this.name, file);
+    for (let attempt = 0; ; attempt++) {
+      const stall = new AbortController();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const touch = () => {
+        clearTimeout(timer);
+        timer = setTimeout(() => stall.abort(), this.#timeoutMs);
+      };
+      touch();
+      try {
+        const abort = signal ? AbortSignal.any([signal, stall.signal]) : stall.signal;
+        const init = { method, headers: { ...this.#headers, ...headers }, signal: abort };
+        const response = await this.#fetch(this.#address(file), init);
+        if (response.status === 429 || response.status >= 500) throw new Transient(this.#refused(file, response));
+        try {
+          return await use(response, touch);
+        } finally {
+          if (!response.bodyUsed) await response.body?.cancel().catch(() => {});
+        }
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (error instanceof CheckpointError) throw error;
+        const delay = this.#retryDelays[attempt];
+        if (delay === undefined) throw this.#typed(file, error, stall.signal.aborted);
+        await new Promise((resolve) => setTimeout(resolve, delay));
+      } finally {
+        clearTimeout(timer);
+      }
+    }
+  }
+
+  #typed(file: string, error: unknown, stalled: boolean): CheckpointError {
+    if (error instanceof Transient && error.error instanceof CheckpointError) return error.error;
+    const cause = error instanceof Transient ? error.error : error;
+    const what = stalled ? `nothing arrived for ${this.#timeoutMs / 1000} s` : describe(cause);
+    return new CheckpointError(`${this.name}: reading ${file} failed: ${what}`, {
+      cause,
+      hint: "Check the address and the connection; in a browser the server must also allow this origin (CORS).",
+    });
+  }
+
+  #address(file: string): URL {
+    const url = new URL(this.#base);
+    const path = file.split("/").map(encodeURIComponent).join("/");
+    url.pathname = `${url.pathname.replace(/\/+$/, "")}/${path}`;
+    return url;
+  }
+
+  #refused(file: string, { status, statusText }: Response): CheckpointError {
+    const denied = status === 401 || status === 403;
+    return new CheckpointError(
+      `${this.name}: ${file}: expected status 200 or 206, got ${status} ${statusText}`.trim(),
+      {
+        ...(denied && { hint: "The server wants credentials: pass them as headers, e.g. { authorization: … }." }),
+      },
+    );
+  }
+
+  #tooLarge(file: string): CheckpointError {
+    return new CheckpointError(
+      `${this.name}: ${file}: expected a server that honours Range requests for files over ${WHOLE_FILE_BYTES} bytes`,
+      { hint: "Serve the folder with a server that supports them, or download it and pass its path." },
+    );
+  }
+}
+
+/** Development servers answer unknown paths with their start page; no checkpoint file is HTML. */
+const isAbsent = ({ status, headers }: Response): boolean =>
+  status === 404 || status === 410 || (status === 200 && /^text\/html/i.test(headers.get("content-type") ?? ""));
+
+/** Copies a body into `target`; returns how many bytes arrived, at most its length. */
+async function readInto(response: Response, target: Uint8Array, touch: () => void): Promise<number> {
+  let filled = 0;
+  for await (const chunk of chunks(response, touch)) {
+    const part = chunk.subarray(0, target.length - filled);
+    target.set(part, filled);
+    filled += part.length;
+    if (filled === target.length) break;
+  }
+  return filled;
+}
+
+async function readAll(
+  response: Response,
+  limit: number,
+  touch: () => void,
+  tooLarge: () => CheckpointError,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  if (Number(response.headers.get("content-length") ?? 0) > limit) throw tooLarge();
+  for await (const chunk of chunks(response, touch)) {
+    size += chunk.length;
+    if (size > limit) throw tooLarge();
+    parts.push(chunk);
+  }
+  const bytes = new Uint8Array(size);
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  return bytes;
+}
+
+/** Not every browser can iterate a ReadableStream. */
+async function* chunks(response: Response, touch: () => void): AsyncGenerator<Uint8Array> {
+  const reader = response.body?.getReader();
+  if (!reader) return;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      touch();
+      yield value;
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { cause } = error;
+  return cause instanceof Error ? `${error.message} (${cause.message})` : error.message;
+}
