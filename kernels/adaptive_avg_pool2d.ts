@@ -25,7 +25,8 @@ const WORKGROUP_SIZE = 64;
 export function adaptiveAvgPool2d(x: Tensor, grid: readonly [number, number]): Tensor {
   const { B, H, W, C } = x.dims("B H W C");
   const [h, w] = grid;
-  if (!(h > 0 && w > 0)) throw new ShapeError(`adaptive_avg_pool2d: expected a grid of at least 1 × 1, got ${h} × ${w}`);
+  if (!(h > 0 && w > 0))
+    throw new ShapeError(`adaptive_avg_pool2d: expected a grid of at least 1 × 1, got ${h} × ${w}`);
   const y = x.like([B, h, w, C]);
   const params = { size: y.size, height: H, width: W, channels: C, out_height: h, out_width: w };
   kernel.run({ x, y }, params, { workgroups: Math.ceil(y.size / WORKGROUP_SIZE) });

@@ -1,5 +1,34 @@
 // Every suite, by name: what the kernel tests, the browser run and the kernel benchmark go through.
-import type { AnySuite } from "./case.ts";
-import rmsNorm from "./rms_norm.ref.ts";
 
-export const suites: readonly AnySuite[] = [rmsNorm];
+import adaptiveAvgPool2d from "./adaptive_avg_pool2d.ref.ts";
+import argmax from "./argmax.ref.ts";
+import type { AnySuite } from "./case.ts";
+import channelMean from "./channel_mean.ref.ts";
+import channelScale from "./channel_scale.ref.ts";
+import conv2d from "./conv2d.ref.ts";
+import depthwiseConv2d from "./depthwise_conv2d.ref.ts";
+import embed from "./embed.ref.ts";
+import kvWrite from "./kv_write.ref.ts";
+import layerNorm from "./layer_norm.ref.ts";
+import linear from "./linear.ref.ts";
+import resize from "./resize.ref.ts";
+import rmsNorm from "./rms_norm.ref.ts";
+import rope from "./rope.ref.ts";
+import swiglu from "./swiglu.ref.ts";
+
+export const suites: readonly AnySuite[] = [
+  adaptiveAvgPool2d,
+  argmax,
+  channelMean,
+  channelScale,
+  conv2d,
+  depthwiseConv2d,
+  embed,
+  kvWrite,
+  layerNorm,
+  linear,
+  resize,
+  rmsNorm,
+  rope,
+  swiglu,
+];

@@ -12,7 +12,10 @@ const OFFSET_ALIGNMENT = 256;
 export function rowChunks(rows: number, rowBytes: readonly number[], maxBytes: number): [from: number, to: number][] {
   const widest = Math.max(...rowBytes);
   if (rows * widest <= maxBytes) return [[0, rows]];
-  const step = rowBytes.reduce((common, bytes) => leastCommonMultiple(common, OFFSET_ALIGNMENT / gcd(OFFSET_ALIGNMENT, bytes)), 1);
+  const step = rowBytes.reduce(
+    (common, bytes) => leastCommonMultiple(common, OFFSET_ALIGNMENT / gcd(OFFSET_ALIGNMENT, bytes)),
+    1,
+  );
   const chunk = Math.max(step, Math.floor(maxBytes / widest / step) * step);
   const ranges: [number, number][] = [];
   for (let from = 0; from < rows; from += chunk) ranges.push([from, Math.min(rows, from + chunk)]);

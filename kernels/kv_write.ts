@@ -24,7 +24,12 @@ export interface CacheLayout {
  * @param qkv           [T, (heads + 2·kvHeads)·headDim]: queries, keys, values
  * @param keys, values  [S, kvHeads·headDim], S ≥ start + T
  */
-export function kvWrite(qkv: Tensor, keys: Tensor, values: Tensor, { heads, kvHeads, headDim, start }: CacheLayout): void {
+export function kvWrite(
+  qkv: Tensor,
+  keys: Tensor,
+  values: Tensor,
+  { heads, kvHeads, headDim, start }: CacheLayout,
+): void {
   const width = kvHeads * headDim;
   const { T } = qkv.dims("T columns");
   const { S } = keys.dims("S width");

@@ -28,7 +28,7 @@ const lanes = defineKernel({
   source: new URL("../shaders/linear_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: EPILOGUE,
+  overrides: ["WEIGHT_F16", ...EPILOGUE],
   features: ["subgroups"],
 });
 
@@ -37,14 +37,13 @@ const lanesRow = defineKernel({
   source: new URL("../shaders/linear_lanes_row.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: EPILOGUE,
+  overrides: ["WEIGHT_F16", ...EPILOGUE],
   features: ["subgroups"],
 });
 
-const VARIANTS = { tile, row, lanes, lanes_row: lanesRow };
 const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
 
-export type LinearVariant = keyof typeof VARIANTS;
+export type LinearVariant = "tile" | "row" | "lanes" | "lanes_row";
 
 export interface LinearOptions {
   /** [O] */
@@ -57,71 +56,99 @@ export interface LinearOptions {
   readonly residual?: Tensor | undefined;
   /** Element type of the result. Default: that of `x` */
   readonly dtype?: DType | undefined;
-  /** For tests and benchmarks. Default: `pickLinear` */
-  readonly variant?: LinearVariant | undefined;
+}
+
+/** How `linearBy` computes; the defaults suit the adapter. */
+export interface LinearPlan {
+  readonly variant?: LinearVariant;
+  /** Largest part of a tensor that one dispatch sees, in bytes. */
+  readonly maxBytes?: number;
 }
 
 /** Which shader serves this many rows of this many inputs on this adapter. */
-export function pickLinear(rows: number, inputs: number, adapter: AdapterSummary): LinearVariant {
-  if (runsOnLanes(adapter) && inputs % 8 === 0) return rows === 1 ? "lanes_row" : "lanes";
-  return rows < 8 ? "row" : "tile";
+export function pickLinear(shape: { rows: number; inputs: number }, adapter: AdapterSummary): LinearVariant {
+  const { rows, inputs } = shape;
+  if (hasEightLanes(adapter) && inputs % 8 === 0) return rows === 1 ? "lanes_row" : "lanes";
+  return rows < 8 && inputs % 4 === 0 ? "row" : "tile";
 }
 
 /** True where subgroups have exactly eight lanes: a CPU with 256-bit vectors. */
-export const runsOnLanes = ({ subgroups, subgroupMinSize, subgroupMaxSize }: AdapterSummary): boolean =>
+export const hasEightLanes = ({ subgroups, subgroupMinSize, subgroupMaxSize }: AdapterSummary): boolean =>
   subgroups && subgroupMinSize === 8 && subgroupMaxSize === 8;
 
 /**
  * `y = residual + scale · act(x · weightᵀ + bias)` over the last axis; sums in f32.
  *
+ * Element types may differ from tensor to tensor, and each may be larger than one binding.
+ *
  * @param x       [..., C]
- * @param weight  [O, C], the layout PyTorch stores; may be larger than one binding
+ * @param weight  [O, C], the layout PyTorch stores
  * @returns       [..., O]
  * @throws ShapeError when shapes do not fit
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
+  return linearBy({}, x, weight, options);
+}
+
+/** `linear` with the choices it makes left to the caller, for tests and benchmarks. */
+export function linearBy(plan: LinearPlan, x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
   const { gpu } = x;
-  const inputs = x.shape.at(-1) ?? 1;
-  const { O } = weight.dims("O C");
-  const rows = x.size / inputs;
+  const { bias, scale, residual, dtype = x.dtype } = options;
+  const { O, C } = weight.dims("O C");
+  const rows = x.size / C;
   const shape = [...x.shape.slice(0, -1), O];
-  expectShape("linear: weight", weight, [O, inputs]);
-  if (options.bias) expectShape("linear: bias", options.bias, [O]);
-  if (options.scale) expectShape("linear: scale", options.scale, [O]);
-  if (options.residual) expectShape("linear: residual", options.residual, shape);
-  const y = gpu.empty(shape, options.dtype ?? x.dtype);
-  const flat = { x: x.reshape([rows, inputs]), y: y.reshape([rows, O]), residual: options.residual?.reshape([rows, O]) };
-  const rowBytes = [inputs * BYTES[x.dtype], O * BYTES[y.dtype], ...(flat.residual ? [O * BYTES[flat.residual.dtype]] : [])];
-  for (const [from, to] of rowChunks(rows, rowBytes, gpu.maxBindingBytes)) {
+  expectShape("linear: x", x, [...x.shape.slice(0, -1), C]);
+  if (bias) expectShape("linear: bias", bias, [O]);
+  if (scale) expectShape("linear: scale", scale, [O]);
+  if (residual) expectShape("linear: residual", residual, shape);
+  const y = gpu.empty(shape, dtype);
+  const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
+  const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
+  const { maxBytes = gpu.maxBindingBytes, variant = pickLinear({ rows, inputs: C }, gpu.adapter) } = plan;
+  for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
-    for (const [first, end] of rowChunks(O, [inputs * BYTES[weight.dtype]], gpu.maxBindingBytes)) {
-      launch(part, weight.rows(first, end), first, O, options);
+    for (const [first, end] of rowChunks(O, [C * BYTES[weight.dtype]], maxBytes)) {
+      launch(variant, { ...part, weight: weight.rows(first, end), bias, scale }, first, options.activation ?? "none");
     }
   }
   return y;
 }
 
+interface LinearTensors {
+  readonly x: Tensor;
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly scale: Tensor | undefined;
+  readonly residual: Tensor | undefined;
+  readonly y: Tensor;
+}
+
+/** One dispatch; `first` is the output that the weight's first row belongs to. */
 function launch(
-  { x, y, residual }: { x: Tensor; y: Tensor; residual: Tensor | undefined },
-  weight: Tensor,
+  variant: LinearVariant,
+  tensors: LinearTensors,
   first: number,
-  stride: number,
-  { bias, scale, activation = undefined, variant }: LinearOptions,
+  activation: keyof typeof ACTIVATIONS,
 ): void {
-  const { rows, inputs } = x.dims("rows inputs");
-  const [outputs = 0] = weight.shape;
-  const chosen = variant ?? pickLinear(rows, inputs, x.gpu.adapter);
-  const workgroups = {
-    tile: [Math.ceil(outputs / 64), Math.ceil(rows / 64)] as const,
-    row: rows * outputs,
-    lanes: [Math.ceil(outputs / 32), Math.ceil(rows / 8)] as const,
-    lanes_row: Math.ceil(outputs / 32),
-  }[chosen];
-  const overrides = {
-    HAS_BIAS: bias !== undefined,
-    ACTIVATION: ACTIVATIONS[activation ?? "none"],
-    HAS_SCALE: scale !== undefined,
-    HAS_RESIDUAL: residual !== undefined,
+  const { rows, inputs } = tensors.x.dims("rows inputs");
+  const { outputs } = tensors.weight.dims("outputs inputs");
+  const { stride } = tensors.y.dims("rows stride");
+  const params = { rows, inputs, outputs, first, stride };
+  const epilogue = {
+    HAS_BIAS: tensors.bias !== undefined,
+    ACTIVATION: ACTIVATIONS[activation],
+    HAS_SCALE: tensors.scale !== undefined,
+    HAS_RESIDUAL: tensors.residual !== undefined,
   };
-  VARIANTS[chosen].run({ x, weight, bias, scale, residual, y }, { rows, inputs, outputs, first, stride }, { workgroups, overrides });
+  const overrides = { WEIGHT_F16: tensors.weight.dtype === "f16", ...epilogue };
+  if (variant === "row") {
+    row.run(tensors, params, { workgroups: rows * Math.ceil(outputs / 4), overrides: epilogue });
+  } else if (variant === "tile") {
+    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
+    tile.run(tensors, params, { workgroups, overrides: epilogue });
+  } else if (variant === "lanes") {
+    lanes.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 8), overrides });
+  } else {
+    lanesRow.run(tensors, params, { workgroups: Math.ceil(outputs / 32), overrides });
+  }
 }

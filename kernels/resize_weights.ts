@@ -2,16 +2,16 @@
 export interface ResizeWeights {
   /** Columns of `weights`: the widest window. */
   readonly taps: number;
-  /** First input of every output's window. */
+  /** [outputs] first input of every output's window. */
   readonly starts: Uint32Array<ArrayBuffer>;
-  /** Number of inputs in every output's window. */
+  /** [outputs] number of inputs in every output's window. */
   readonly counts: Uint32Array<ArrayBuffer>;
   /** [outputs, taps], in units of 2⁻²²; zero past a window's end. */
   readonly weights: Int32Array<ArrayBuffer>;
 }
 
 /** Fractional bits of a weight, Pillow's `PRECISION_BITS`: an 8-bit pixel leaves 2 bits of an i32 for the overshoot. */
-const PRECISION_BITS = 22;
+export const PRECISION_BITS = 22;
 
 /** Support of the bicubic filter, in output pixels (input pixels when enlarging). */
 const SUPPORT = 2;
@@ -30,24 +30,29 @@ function bicubic(distance: number): number {
  *
  * @param input   pixels along the axis
  * @param output  pixels wanted
+ * @param part    the outputs to make weights for, when not all are wanted. Default: all of them
  */
-export function resizeWeights(input: number, output: number): ResizeWeights {
+export function resizeWeights(input: number, output: number, part = { first: 0, count: output }): ResizeWeights {
   const scale = input / output;
   const filterScale = Math.max(scale, 1);
   const support = SUPPORT * filterScale;
   const taps = Math.ceil(support) * 2 + 1;
-  const starts = new Uint32Array(output);
-  const counts = new Uint32Array(output);
-  const weights = new Int32Array(output * taps);
-  for (let i = 0; i < output; i++) {
-    const center = (i + 0.5) * scale;
+  const starts = new Uint32Array(part.count);
+  const counts = new Uint32Array(part.count);
+  const weights = new Int32Array(part.count * taps);
+  const window = new Float64Array(taps);
+  for (let i = 0; i < part.count; i++) {
+    const center = (part.first + i + 0.5) * scale;
     const start = Math.max(0, Math.trunc(center - support + 0.5));
     const end = Math.min(input, Math.trunc(center + support + 0.5));
-    const window = Array.from({ length: end - start }, (_, j) => bicubic((j + start - center + 0.5) * (1 / filterScale)));
-    const sum = window.reduce((total, weight) => total + weight, 0);
-    for (const [j, weight] of window.entries()) {
-      const fixed = (sum === 0 ? weight : weight / sum) * 2 ** PRECISION_BITS;
-      weights[i * taps + j] = Math.trunc(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
+    let sum = 0;
+    for (let j = start; j < end; j++) {
+      window[j - start] = bicubic((j - center + 0.5) * (1 / filterScale));
+      sum += window[j - start]!;
+    }
+    for (let j = 0; j < end - start; j++) {
+      const fixed = (window[j]! / sum) * 2 ** PRECISION_BITS;
+      weights[i * taps + j] = Math.trunc(fixed < 0 ? fixed - 0.5 : fixed + 0.5); // half away from zero
     }
     starts[i] = start;
     counts[i] = end - start;

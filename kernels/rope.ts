@@ -32,7 +32,8 @@ export function ropeInPlace(x: Tensor, table: Tensor, { heads, headDim, rotaryDi
   if (r !== rotaryDim || P < start + T) {
     throw new ShapeError(`rope: table: expected at least [${start + T}, ${rotaryDim}], got [${P}, ${r}]`);
   }
-  if (columns < heads * headDim) throw new ShapeError(`rope: x: expected at least ${heads * headDim} columns, got ${columns}`);
+  if (columns < heads * headDim)
+    throw new ShapeError(`rope: x: expected at least ${heads * headDim} columns, got ${columns}`);
   const pairs = (T * heads * rotaryDim) / 2;
   const params = { pairs, heads, head_dim: headDim, rotary_dim: rotaryDim, columns, start };
   kernel.run({ table, x }, params, { workgroups: Math.ceil(pairs / 64) });

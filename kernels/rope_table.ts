@@ -14,7 +14,13 @@ export interface RopeTableOptions {
  *
  * The frequencies and the angles are rounded to f32, as the reference does: at large positions that rounding is visible.
  */
-export function ropeTable({ positions, rotaryDim, theta, factors, attentionFactor = 1 }: RopeTableOptions): Float32Array<ArrayBuffer> {
+export function ropeTable({
+  positions,
+  rotaryDim,
+  theta,
+  factors,
+  attentionFactor = 1,
+}: RopeTableOptions): Float32Array<ArrayBuffer> {
   const half = rotaryDim / 2;
   const frequencies = Array.from({ length: half }, (_, i) => {
     const power = Math.fround(theta ** Math.fround((2 * i) / rotaryDim));

@@ -2,8 +2,9 @@
 //
 // For adapters with subgroups of exactly 8 lanes, which are CPUs: there the number of loaded words decides the speed. A lane
 // computes 8 rows × 4 outputs. Every 8 inputs it loads one element of each row, which the others get by shuffles, and 8 inputs
-// of its own 4 outputs. C must be a multiple of 8.
+// of its own 4 outputs, as packed words. C must be a multiple of 8.
 
+override WEIGHT_F16: bool = false;
 override HAS_BIAS: bool = false;
 override ACTIVATION: u32 = 0;  // 1 GELU (erf), 2 ReLU, 3 sigmoid
 override HAS_SCALE: bool = false;
@@ -18,15 +19,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<x_t>;                // [R, C]
-@group(0) @binding(1) var<storage, read> weight: array<vec4<weight_t>>;  // [O, C]
+@group(0) @binding(1) var<storage, read> weight: array<vec4u>;         // [O, C] of weight_t
 @group(0) @binding(2) var<storage, read> bias: array<bias_t>;          // [O]
 @group(0) @binding(3) var<storage, read> scale: array<scale_t>;        // [O]
 @group(0) @binding(4) var<storage, read> residual: array<residual_t>;  // [R, O]
 @group(0) @binding(5) var<storage, read_write> y: array<y_t>;          // [R, O]
 @group(1) @binding(0) var<uniform> params: Params;
-
-var<private> x_lane: array<f32, 8>;
-var<private> sums: array<vec4f, 8>;
 
 fn erf(v: f32) -> f32 {
   // Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
@@ -48,55 +46,81 @@ fn finish(row: u32, column: u32, sum: f32) {
   y[at] = y_t(v);
 }
 
-// Adds the products of the input that lane `c` loaded; `w` is that input's weight for the 4 outputs.
-fn multiply(c: u32, w: vec4f) {
-  sums[0] += subgroupShuffle(x_lane[0], c) * w;
-  sums[1] += subgroupShuffle(x_lane[1], c) * w;
-  sums[2] += subgroupShuffle(x_lane[2], c) * w;
-  sums[3] += subgroupShuffle(x_lane[3], c) * w;
-  sums[4] += subgroupShuffle(x_lane[4], c) * w;
-  sums[5] += subgroupShuffle(x_lane[5], c) * w;
-  sums[6] += subgroupShuffle(x_lane[6], c) * w;
-  sums[7] += subgroupShuffle(x_lane[7], c) * w;
+struct Inputs { a: vec4f, b: vec4f }  // 8 inputs of one output
+
+fn load(output: u32, c: u32) -> Inputs {
+  if (WEIGHT_F16) {
+    let w = weight[(output * params.inputs + c) / 8];
+    let low = vec4f(unpack2x16float(w.x), unpack2x16float(w.y));
+    return Inputs(low, vec4f(unpack2x16float(w.z), unpack2x16float(w.w)));
+  }
+  let at = (output * params.inputs + c) / 4;
+  return Inputs(bitcast<vec4f>(weight[at]), bitcast<vec4f>(weight[at + 1]));
 }
 
-fn column(group: u32, lane: u32, j: u32) -> u32 { return group * 32 + j * 8 + lane; }
+// The products of one row with 8 inputs: `v` holds one of them per lane, `w` the weights of 4 outputs.
+fn multiply(v: f32, w: array<vec4f, 8>) -> vec4f {
+  var sum = subgroupShuffle(v, 0) * w[0];
+  sum += subgroupShuffle(v, 1) * w[1];
+  sum += subgroupShuffle(v, 2) * w[2];
+  sum += subgroupShuffle(v, 3) * w[3];
+  sum += subgroupShuffle(v, 4) * w[4];
+  sum += subgroupShuffle(v, 5) * w[5];
+  sum += subgroupShuffle(v, 6) * w[6];
+  sum += subgroupShuffle(v, 7) * w[7];
+  return sum;
+}
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let width = params.inputs / 4;
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let part = group.y * groups.x + group.x;
+  let parts_down = (params.rows + 7) / 8;
+  let row = part % parts_down * 8;
+  let column = part / parts_down * 32 + lane;
   let last = params.outputs - 1;
-  let w0 = min(column(group.x, lane, 0), last) * width;
-  let w1 = min(column(group.x, lane, 1), last) * width;
-  let w2 = min(column(group.x, lane, 2), last) * width;
-  let w3 = min(column(group.x, lane, 3), last) * width;
+  let o = min(vec4u(column, column + 8, column + 16, column + 24), vec4u(last));
+  let end = params.rows - 1;
+  let x0 = min(row + 0, end) * params.inputs + lane;
+  let x1 = min(row + 1, end) * params.inputs + lane;
+  let x2 = min(row + 2, end) * params.inputs + lane;
+  let x3 = min(row + 3, end) * params.inputs + lane;
+  let x4 = min(row + 4, end) * params.inputs + lane;
+  let x5 = min(row + 5, end) * params.inputs + lane;
+  let x6 = min(row + 6, end) * params.inputs + lane;
+  let x7 = min(row + 7, end) * params.inputs + lane;
+  var sum0 = vec4f();
+  var sum1 = vec4f();
+  var sum2 = vec4f();
+  var sum3 = vec4f();
+  var sum4 = vec4f();
+  var sum5 = vec4f();
+  var sum6 = vec4f();
+  var sum7 = vec4f();
   for (var c = 0u; c < params.inputs; c += 8) {
-    for (var r = 0u; r < 8; r++) {
-      x_lane[r] = f32(x[min(group.y * 8 + r, params.rows - 1) * params.inputs + c + lane]);
-    }
-    let at = c / 4;
-    let a0 = vec4f(weight[w0 + at]);
-    let a1 = vec4f(weight[w1 + at]);
-    let a2 = vec4f(weight[w2 + at]);
-    let a3 = vec4f(weight[w3 + at]);
-    let b0 = vec4f(weight[w0 + at + 1]);
-    let b1 = vec4f(weight[w1 + at + 1]);
-    let b2 = vec4f(weight[w2 + at + 1]);
-    let b3 = vec4f(weight[w3 + at + 1]);
-    multiply(0, vec4f(a0.x, a1.x, a2.x, a3.x));
-    multiply(1, vec4f(a0.y, a1.y, a2.y, a3.y));
-    multiply(2, vec4f(a0.z, a1.z, a2.z, a3.z));
-    multiply(3, vec4f(a0.w, a1.w, a2.w, a3.w));
-    multiply(4, vec4f(b0.x, b1.x, b2.x, b3.x));
-    multiply(5, vec4f(b0.y, b1.y, b2.y, b3.y));
-    multiply(6, vec4f(b0.z, b1.z, b2.z, b3.z));
-    multiply(7, vec4f(b0.w, b1.w, b2.w, b3.w));
+    let w0 = load(o.x, c);
+    let w1 = load(o.y, c);
+    let w2 = load(o.z, c);
+    let w3 = load(o.w, c);
+    let a = transpose(mat4x4f(w0.a, w1.a, w2.a, w3.a));
+    let b = transpose(mat4x4f(w0.b, w1.b, w2.b, w3.b));
+    let w = array(a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]);
+    sum0 += multiply(f32(x[x0 + c]), w);
+    sum1 += multiply(f32(x[x1 + c]), w);
+    sum2 += multiply(f32(x[x2 + c]), w);
+    sum3 += multiply(f32(x[x3 + c]), w);
+    sum4 += multiply(f32(x[x4 + c]), w);
+    sum5 += multiply(f32(x[x5 + c]), w);
+    sum6 += multiply(f32(x[x6 + c]), w);
+    sum7 += multiply(f32(x[x7 + c]), w);
   }
-  for (var r = 0u; r < 8; r++) {
-    let row = group.y * 8 + r;
+  let sums = array(sum0, sum1, sum2, sum3, sum4, sum5, sum6, sum7);
+  for (var r = 0u; r < 8 && row + r < params.rows; r++) {
     for (var j = 0u; j < 4; j++) {
-      let o = column(group.x, lane, j);
-      if (row < params.rows && o < params.outputs) { finish(row, o, sums[r][j]); }
+      if (column + j * 8 < params.outputs) { finish(row + r, column + j * 8, sums[r][j]); }
     }
   }
 }

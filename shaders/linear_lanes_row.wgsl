@@ -1,8 +1,9 @@
 // y[r, o] = residual[r, o] + scale[o] · act(Σ_c x[r, c] · weight[o, c] + bias[o])
 //
-// One row (decoding) on adapters with subgroups of exactly 8 lanes. A lane computes 4 outputs from whole rows of the weight; the
-// input comes one element a lane, spread by shuffles. C must be a multiple of 8.
+// One row (decoding) on adapters with subgroups of exactly 8 lanes. A lane computes 4 outputs from whole rows of the weight,
+// which it loads as packed words; the input comes one element a lane, spread by shuffles. C must be a multiple of 8.
 
+override WEIGHT_F16: bool = false;
 override HAS_BIAS: bool = false;
 override ACTIVATION: u32 = 0;  // 1 GELU (erf), 2 ReLU, 3 sigmoid
 override HAS_SCALE: bool = false;
@@ -17,7 +18,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> x: array<x_t>;                // [R, C]
-@group(0) @binding(1) var<storage, read> weight: array<vec4<weight_t>>;  // [O, C]
+@group(0) @binding(1) var<storage, read> weight: array<vec4u>;         // [O, C] of weight_t
 @group(0) @binding(2) var<storage, read> bias: array<bias_t>;          // [O]
 @group(0) @binding(3) var<storage, read> scale: array<scale_t>;        // [O]
 @group(0) @binding(4) var<storage, read> residual: array<residual_t>;  // [R, O]
@@ -44,7 +45,16 @@ fn finish(row: u32, column: u32, sum: f32) {
   y[at] = y_t(v);
 }
 
-fn column(group: u32, lane: u32, j: u32) -> u32 { return group * 32 + j * 8 + lane; }
+// The products of 8 inputs with the weights of one output.
+fn multiply(a: vec4f, b: vec4f, output: u32, c: u32) -> f32 {
+  if (WEIGHT_F16) {
+    let w = weight[(output * params.inputs + c) / 8];
+    let low = dot(a, vec4f(unpack2x16float(w.x), unpack2x16float(w.y)));
+    return low + dot(b, vec4f(unpack2x16float(w.z), unpack2x16float(w.w)));
+  }
+  let at = (output * params.inputs + c) / 4;
+  return dot(a, bitcast<vec4f>(weight[at])) + dot(b, bitcast<vec4f>(weight[at + 1]));
+}
 
 @compute @workgroup_size(8)
 fn main(
@@ -52,26 +62,20 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let part = group.y * groups.x + group.x;
-  let width = params.inputs / 4;
+  let column = (group.y * groups.x + group.x) * 32 + lane;
   let last = params.outputs - 1;
-  let w0 = min(column(part, lane, 0), last) * width;
-  let w1 = min(column(part, lane, 1), last) * width;
-  let w2 = min(column(part, lane, 2), last) * width;
-  let w3 = min(column(part, lane, 3), last) * width;
+  let o = min(vec4u(column, column + 8, column + 16, column + 24), vec4u(last));
   var sums = vec4f();
   for (var c = 0u; c < params.inputs; c += 8) {
-    let mine = f32(x[c + lane]);
-    let a = vec4f(subgroupShuffle(mine, 0), subgroupShuffle(mine, 1), subgroupShuffle(mine, 2), subgroupShuffle(mine, 3));
-    let b = vec4f(subgroupShuffle(mine, 4), subgroupShuffle(mine, 5), subgroupShuffle(mine, 6), subgroupShuffle(mine, 7));
-    let at = c / 4;
-    sums.x += dot(a, vec4f(weight[w0 + at])) + dot(b, vec4f(weight[w0 + at + 1]));
-    sums.y += dot(a, vec4f(weight[w1 + at])) + dot(b, vec4f(weight[w1 + at + 1]));
-    sums.z += dot(a, vec4f(weight[w2 + at])) + dot(b, vec4f(weight[w2 + at + 1]));
-    sums.w += dot(a, vec4f(weight[w3 + at])) + dot(b, vec4f(weight[w3 + at + 1]));
+    let v = f32(x[c + lane]);
+    let a = vec4f(subgroupShuffle(v, 0), subgroupShuffle(v, 1), subgroupShuffle(v, 2), subgroupShuffle(v, 3));
+    let b = vec4f(subgroupShuffle(v, 4), subgroupShuffle(v, 5), subgroupShuffle(v, 6), subgroupShuffle(v, 7));
+    sums.x += multiply(a, b, o.x, c);
+    sums.y += multiply(a, b, o.y, c);
+    sums.z += multiply(a, b, o.z, c);
+    sums.w += multiply(a, b, o.w, c);
   }
   for (var j = 0u; j < 4; j++) {
-    let o = column(part, lane, j);
-    if (o < params.outputs) { finish(0, o, sums[j]); }
+    if (column + j * 8 < params.outputs) { finish(0, column + j * 8, sums[j]); }
   }
 }

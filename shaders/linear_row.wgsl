@@ -1,7 +1,7 @@
 // y[r, o] = residual[r, o] + scale[o] · act(Σ_c x[r, c] · weight[o, c] + bias[o])
 //
-// Few rows (decoding) on any GPU: one workgroup per row and output. Its threads read the weight's row side by side, and the
-// partial sums are added pairwise.
+// Few rows (decoding) on any GPU: one workgroup per row and 4 outputs. Its threads read the weight's rows side by side, and the
+// partial sums are added pairwise. C must be a multiple of 4.
 
 override WORKGROUP_SIZE: u32 = 64;
 override HAS_BIAS: bool = false;
@@ -17,15 +17,15 @@ struct Params {
   stride: u32,   // O, outputs of the whole weight
 }
 
-@group(0) @binding(0) var<storage, read> x: array<x_t>;                // [R, C]
-@group(0) @binding(1) var<storage, read> weight: array<weight_t>;  // [O, C]
+@group(0) @binding(0) var<storage, read> x: array<vec4<x_t>>;          // [R, C]
+@group(0) @binding(1) var<storage, read> weight: array<vec4<weight_t>>;  // [O, C]
 @group(0) @binding(2) var<storage, read> bias: array<bias_t>;          // [O]
 @group(0) @binding(3) var<storage, read> scale: array<scale_t>;        // [O]
 @group(0) @binding(4) var<storage, read> residual: array<residual_t>;  // [R, O]
 @group(0) @binding(5) var<storage, read_write> y: array<y_t>;          // [R, O]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> partial: array<f32, WORKGROUP_SIZE>;
+var<workgroup> partial: array<vec4f, WORKGROUP_SIZE>;
 
 fn erf(v: f32) -> f32 {
   // Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
@@ -53,19 +53,30 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let index = group.y * groups.x + group.x;
-  let row = index / params.outputs;
-  let column = index % params.outputs;
+  let part = group.y * groups.x + group.x;
+  let parts_across = (params.outputs + 3) / 4;
+  let row = part / parts_across;
+  let column = part % parts_across * 4;
   if (row >= params.rows) { return; }
-  var sum = 0.0;
-  for (var c = thread; c < params.inputs; c += WORKGROUP_SIZE) {
-    sum += f32(x[row * params.inputs + c]) * f32(weight[column * params.inputs + c]);
+  let width = params.inputs / 4;
+  let last = params.outputs - 1;
+  let w0 = column * width;
+  let w1 = min(column + 1, last) * width;
+  let w2 = min(column + 2, last) * width;
+  let w3 = min(column + 3, last) * width;
+  var sums = vec4f();
+  for (var c = thread; c < width; c += WORKGROUP_SIZE) {
+    let v = vec4f(x[row * width + c]);
+    sums.x += dot(v, vec4f(weight[w0 + c]));
+    sums.y += dot(v, vec4f(weight[w1 + c]));
+    sums.z += dot(v, vec4f(weight[w2 + c]));
+    sums.w += dot(v, vec4f(weight[w3 + c]));
   }
-  partial[thread] = sum;
+  partial[thread] = sums;
   workgroupBarrier();
   for (var half = WORKGROUP_SIZE / 2; half > 0; half /= 2) {
     if (thread < half) { partial[thread] += partial[thread + half]; }
     workgroupBarrier();
   }
-  if (thread == 0) { finish(row, column, partial[0]); }
+  if (thread < 4 && column + thread < params.outputs) { finish(row, column + thread, partial[0][thread]); }
 }

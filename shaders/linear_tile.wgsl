@@ -51,9 +51,17 @@ fn finish(row: u32, column: u32, sum: f32) {
 }
 
 @compute @workgroup_size(16, 16)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) id: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row0 = group.y * TILE;
-  let column0 = group.x * TILE;
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_id) id: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let tile = group.y * groups.x + group.x;
+  let tiles_across = (params.outputs + TILE - 1) / TILE;
+  let row0 = tile / tiles_across * TILE;
+  let column0 = tile % tiles_across * TILE;
+  if (row0 >= params.rows) { return; }
   var sums: array<vec4f, 4>;
   for (var c0 = 0u; c0 < params.inputs; c0 += DEPTH) {
     for (var i = thread; i < TILE * DEPTH; i += 256) {

@@ -41,5 +41,5 @@ fn main(
     sum += weight * vec3i(byte(at), byte(at + 1), byte(at + 2));
   }
   let rgb = vec3u(clamp(sum >> vec3u(22), vec3i(0), vec3i(255)));
-  middle[(params.first_row + row) * params.width + index % params.width] = rgb.r | rgb.g << 8 | rgb.b << 16;
+  middle[(params.first_row + row) * params.width + index % params.width] = rgb.r | (rgb.g << 8) | (rgb.b << 16);
 }

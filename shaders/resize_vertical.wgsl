@@ -35,7 +35,7 @@ fn main(
   for (var r = max(start, params.canvas_top); r < covered_end; r++) {
     let rgb = middle[(r - params.canvas_top) * params.width + column];
     let weight = bitcast<i32>(weights[row * params.taps + r - start]);
-    sum += weight * vec3i(vec3u(rgb & 255, rgb >> 8 & 255, rgb >> 16));
+    sum += weight * vec3i(vec3u(rgb & 255, (rgb >> 8) & 255, rgb >> 16));
   }
   let value = vec3f(clamp(sum >> vec3u(22), vec3i(0), vec3i(255))) / 255;
   y[index * 3] = y_t(value.r);

@@ -2,10 +2,13 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { ConfigError } from "../src/errors.ts";
+import { ConfigError, FastVLMError } from "../src/errors.ts";
 import { connectorConfig } from "../src/models/connector_config.ts";
 import { decoderConfig } from "../src/models/decoder/config.ts";
 import { FASTVITHD, fastvithdConfig } from "../src/models/fastvithd/config.ts";
+import { openCheckpoint } from "../weights/checkpoint.ts";
+import { memoryFolder } from "../weights/folder.ts";
+import { identify } from "../weights/formats.ts";
 import { mutate, randomFrom } from "./mutate.ts";
 
 const MODELS = fileURLToPath(new URL("./golden/models/", import.meta.url));
@@ -195,32 +198,51 @@ describe("connector configuration", () => {
   });
 });
 
-test("500 mutated config.json: a ConfigError, or sizes that make sense", async () => {
+const ODDITIES = [null, 0, -1, 1.5, 1e300, "", "abc", "64", true, [], {}, [1, 2], [null], { type: "longrope" }];
+
+/** The object with the value of a random key, at any depth, replaced by an oddity. */
+function disturb(value: unknown, random: () => number): unknown {
+  if (typeof value !== "object" || value === null || random() < 0.2) {
+    return ODDITIES[Math.floor(random() * ODDITIES.length)];
+  }
+  const keys = Object.keys(value);
+  const key = keys[Math.floor(random() * keys.length)] ?? "x";
+  const changed = disturb((value as Record<string, unknown>)[key], random);
+  return Array.isArray(value) ? value.with(Number(key), changed) : { ...value, [key]: changed };
+}
+
+test("500 mutated config.json: a typed error, or sizes that make sense", async () => {
   const random = randomFrom(11);
-  const sources = ["phi4_mini_tiny", "qwen2_tiny", "fastvlm_phi4_seed", "fastvlm_llava", "fastvlm_hf"];
-  const texts = await Promise.all(sources.map((name) => readFile(`${MODELS}${name}/config.json`)));
-  let parsed = 0;
+  const names = ["phi4_mini_tiny", "qwen2_tiny", "fastvlm_phi4_seed", "fastvlm_llava", "fastvlm_hf"];
+  const folders = await Promise.all(
+    names.map(async (name) => ({
+      config: await readFile(`${MODELS}${name}/config.json`),
+      weights: await readFile(`${MODELS}${name}/model.safetensors`),
+    })),
+  );
+  const outcomes = { parsed: 0, refused: 0 };
   for (let i = 0; i < 500; i++) {
-    let config: unknown;
+    const { config, weights } = folders[i % folders.length]!;
+    // Half damaged as text, half still JSON but with a value out of place.
+    const mutated =
+      i % 2 === 0
+        ? mutate(config, random)
+        : new TextEncoder().encode(JSON.stringify(disturb(JSON.parse(config.toString()), random)));
     try {
-      config = JSON.parse(new TextDecoder().decode(mutate(texts[i % texts.length]!, random)));
-    } catch {
-      continue; // Reported when the checkpoint is opened.
-    }
-    parsed++;
-    const parts = config as { text_config?: unknown; vision_config?: unknown } | null;
-    for (const parse of [
-      () => decoderConfig(parts?.text_config ?? config),
-      () => fastvithdConfig(parts?.vision_config ?? config),
-      () => connectorConfig(config, 384, 96),
-    ]) {
-      try {
-        const sizes: number[] = Object.values(parse()).filter((value) => typeof value === "number");
-        assert.ok(sizes.every((size) => Number.isFinite(size) && size >= 0));
-      } catch (error) {
-        assert.ok(error instanceof ConfigError, `mutation ${i}: ${String(error)}`);
-      }
+      const checkpoint = await openCheckpoint(memoryFolder({ "config.json": mutated, "model.safetensors": weights }));
+      const { language, visionConfig, connectorConfig: connector } = await identify(checkpoint);
+      const parsed = [
+        decoderConfig(language?.config),
+        fastvithdConfig(visionConfig),
+        connectorConfig(connector, 384, 96),
+      ];
+      const sizes = parsed.flatMap((part) => Object.values(part).filter((value) => typeof value === "number"));
+      assert.ok(sizes.every((size) => Number.isFinite(size) && size >= 0));
+      outcomes.parsed++;
+    } catch (error) {
+      assert.ok(error instanceof FastVLMError, `mutation ${i}: ${String(error)}`);
+      outcomes.refused++;
     }
   }
-  assert.ok(parsed > 100);
+  assert.ok(outcomes.parsed > 20 && outcomes.refused > 100, JSON.stringify(outcomes));
 });

@@ -50,6 +50,11 @@ describe("conversion", () => {
     assert.ok(halves.every((half, i) => half === toFiniteHalf(wide[i]!)));
     assert.equal(converter.clamped, wide.filter((x) => Number.isFinite(x) && Math.abs(x) > 65504).length);
     assert.ok(converter.clamped > 0);
+    // In any company: neighbours are converted together. An odd count leaves one alone.
+    const random = randomFrom(5);
+    const mixed = Uint16Array.from({ length: 99_999 }, () => Math.floor(random() * 65536));
+    const converted = new Uint16Array(converter.convert(new Uint8Array(mixed.buffer), "BF16", "f16").slice().buffer);
+    assert.ok(converted.every((half, i) => half === halves[mixed[i]!]));
   });
 
   test("f32 rounds to the nearest half, ties to even, at every magnitude", () => {

@@ -93,7 +93,7 @@ export class Converter {
   /**
    * The elements of `source` as `to`. Without a change of type `source` itself is returned.
    *
-   * @param source starts at a multiple of the element size; at most a few MiB
+   * @param source starts at a multiple of 4 bytes; at most a few MiB
    */
   convert(source: Uint8Array<ArrayBuffer>, from: FloatDType, to: "f32" | "f16"): Uint8Array<ArrayBuffer> {
     if (from.toLowerCase() === to) return source;
@@ -116,14 +116,33 @@ export class Converter {
   }
 }
 
+/**
+ * Rounds bfloat16 to halves. Most weights are normal halves, for which only the exponent's bias changes and nothing is
+ * rounded; two of those at a time take half the time of two look-ups.
+ */
 function roundBf16ToHalf(source: Uint16Array, target: Uint16Array): number {
   const table = bf16ToHalf();
+  const pairs = new Uint32Array(source.buffer, source.byteOffset, source.length >>> 1);
+  const targets = new Uint32Array(target.buffer, target.byteOffset, target.length >>> 1);
   let clamped = 0;
-  for (let i = 0; i < source.length; i++) {
+  const lookUp = (i: number): void => {
     const half = table[source[i]!]!;
     target[i] = half;
     // No bfloat16 equals 65504, so this value only comes from clamping.
     if ((half & 0x7fff) === MAX_HALF) clamped++;
+  };
+  for (let i = 0; i < pairs.length; i++) {
+    const pair = pairs[i]!;
+    // Magnitudes less the smallest normal half, 2⁻¹⁴; both must be below 2¹⁶, 30 exponents up.
+    const low = (pair & 0x7fff) - 0x3880;
+    const high = ((pair >>> 16) & 0x7fff) - 0x3880;
+    if (low >>> 0 < 0xf00 && high >>> 0 < 0xf00) {
+      targets[i] = (pair & 0x80008000) | ((low << 3) + 0x400) | (((high << 3) + 0x400) << 16);
+    } else {
+      lookUp(2 * i);
+      lookUp(2 * i + 1);
+    }
   }
+  if (source.length % 2 === 1) lookUp(source.length - 1);
   return clamped;
 }

@@ -128,7 +128,9 @@ function checkSize({ width, height }: Size): void {
 function toRgb({ width, height, channels, data }: CodecPixels, header: Size): Pixels {
   const count = width * height;
   if (width !== header.width || height !== header.height || data.length !== count * channels) {
-    throw new ImageError(`image: damaged file: expected ${header.width} × ${header.height} pixels, got ${width} × ${height}`);
+    throw new ImageError(
+      `image: damaged file: expected ${header.width} × ${header.height} pixels, got ${width} × ${height}`,
+    );
   }
   const rgb = new Uint8Array(count * 3);
   if (channels === 3) rgb.set(data);

@@ -64,10 +64,12 @@ export function readPng(file: Uint8Array): PngInfo {
     const name = String.fromCharCode(...file.subarray(at + 4, at + 8));
     const start = at + 8;
     const end = start + length;
-    if (end + 4 > file.length) throw truncated(`chunk ${JSON.stringify(name)} ends at byte ${end + 4} of ${file.length}`);
+    if (end + 4 > file.length)
+      throw truncated(`chunk ${JSON.stringify(name)} ends at byte ${end + 4} of ${file.length}`);
     if (name === "IHDR" || name === "PLTE") checkSum(file, view, at + 4, end, name);
     const body = file.subarray(start, end);
-    if (header === undefined && name !== "IHDR") throw new ImageError("image: damaged PNG: it does not start with a header");
+    if (header === undefined && name !== "IHDR")
+      throw new ImageError("image: damaged PNG: it does not start with a header");
     if (name === "IHDR") header ??= readHeader(view, start, length);
     else if (name === "PLTE") palette = body;
     else if (name === "eXIf") orientation = readExifOrientation(file, start, end);

@@ -1,4 +1,5 @@
-import { type ResizeAxis, type ResizeWeights, resizeWeights, WEIGHT_BITS } from "../../kernels/resize_weights.ts";
+import type { Rectangle, Size } from "../../kernels/resize.ts";
+import { PRECISION_BITS, type ResizeWeights, resizeWeights } from "../../kernels/resize_weights.ts";
 import { InputError } from "../errors.ts";
 import type { Pixels } from "./pixels.ts";
 
@@ -10,23 +11,26 @@ import type { Pixels } from "./pixels.ts";
  */
 export type ResizeMode = "pad" | "crop";
 
-export interface ResizeOptions {
+export type Rgb = readonly [red: number, green: number, blue: number];
+
+export interface PreprocessOptions {
   readonly mode: ResizeMode;
   /** Side of the square result, in pixels. */
   readonly size: number;
-  /** Colour of the padding, RGB, 0 to 255: `trunc(255 · mean)` of the checkpoint. Default black */
-  readonly fill?: readonly [number, number, number];
+  /** Colour of the padding, 0 to 255: `trunc(255 · mean)` of the checkpoint. Default black */
+  readonly fill?: Rgb;
 }
 
-/** Geometry of one resize: picture → canvas → resized → the square window that the model sees. All in pixels. */
-export interface ResizePlan {
-  readonly size: number;
-  readonly fill: readonly [number, number, number];
-  /** The picture's size, its canvas, and where on it the picture lies. */
-  readonly source: { readonly width: number; readonly height: number };
-  readonly canvas: { readonly width: number; readonly height: number; readonly left: number; readonly top: number };
-  /** The canvas after the resize, and where on it the window of size × size lies. */
-  readonly resized: { readonly width: number; readonly height: number; readonly left: number; readonly top: number };
+/** Geometry of one resize: source → canvas → resized → the square that the model sees. All in pixels. */
+export interface PreprocessPlan {
+  readonly source: Size;
+  /** What the source lies on, and where. */
+  readonly canvas: Rectangle;
+  readonly fill: Rgb;
+  /** Size of the whole canvas afterwards. */
+  readonly size: Size;
+  /** The square part of the resized canvas that is kept. */
+  readonly crop: Rectangle;
 }
 
 /** FastViTHD halves its input six times. */
@@ -42,9 +46,12 @@ const MAX_SIZE = 4096;
 export function checkImageSize(size: number): number {
   if (Number.isInteger(size) && size % SIZE_STEP === 0 && size >= SIZE_STEP && size <= MAX_SIZE) return size;
   const nearest = Math.min(MAX_SIZE, Math.max(SIZE_STEP, Math.round(size / SIZE_STEP) * SIZE_STEP));
-  throw new InputError(`image size: expected a multiple of ${SIZE_STEP} from ${SIZE_STEP} to ${MAX_SIZE}, got ${size}`, {
-    hint: Number.isFinite(nearest) ? `the nearest such size is ${nearest}` : "1024 is what FastVLM was trained with",
-  });
+  throw new InputError(
+    `image size: expected a multiple of ${SIZE_STEP} from ${SIZE_STEP} to ${MAX_SIZE}, got ${size}`,
+    {
+      hint: Number.isNaN(nearest) ? "FastVLM was trained with 1024" : `the nearest such size is ${nearest}`,
+    },
+  );
 }
 
 /**
@@ -53,98 +60,128 @@ export function checkImageSize(size: number): number {
  * @param width  of the picture, in pixels, at least 1
  * @param height of the picture, in pixels, at least 1
  */
-export function planResize(width: number, height: number, options: ResizeOptions): ResizePlan {
-  const { mode, size, fill = [0, 0, 0] } = options;
+export function planResize(width: number, height: number, options: PreprocessOptions): PreprocessPlan {
+  const { mode, size: side, fill = [0, 0, 0] } = options;
+  const square = { width: side, height: side };
   const source = { width, height };
   if (mode === "pad") {
-    const side = Math.max(width, height);
+    const longest = Math.max(width, height);
     // An odd remainder goes to the right and to the bottom.
-    const canvas = { width: side, height: side, left: (side - width) >> 1, top: (side - height) >> 1 };
-    return { size, fill, source, canvas, resized: { width: size, height: size, left: 0, top: 0 } };
+    const [left, top] = [Math.floor((longest - width) / 2), Math.floor((longest - height) / 2)];
+    const canvas = { left, top, width: longest, height: longest };
+    return { source, canvas, fill, size: square, crop: { left: 0, top: 0, ...square } };
   }
   const shortest = Math.min(width, height);
-  const scaled = (edge: number) => (edge === shortest ? size : Math.trunc((size * edge) / shortest));
-  const resized = { width: scaled(width), height: scaled(height) };
-  const middle = { left: (resized.width - size) >> 1, top: (resized.height - size) >> 1 };
-  return { size, fill, source, canvas: { ...source, left: 0, top: 0 }, resized: { ...resized, ...middle } };
-}
-
-/** Weights of both axes of a plan, for the resize here and for the one on the GPU. */
-export function planWeights(plan: ResizePlan): { columns: ResizeWeights; rows: ResizeWeights } {
-  const { size, source, canvas, resized } = plan;
-  const axis = (input: number, output: number, first: number, offset: number, length: number): ResizeAxis => {
-    return { input, output, first, outputs: size, offset, length };
-  };
-  return {
-    columns: resizeWeights(axis(canvas.width, resized.width, resized.left, canvas.left, source.width)),
-    rows: resizeWeights(axis(canvas.height, resized.height, resized.top, canvas.top, source.height)),
-  };
+  const size = { width: Math.trunc((side * width) / shortest), height: Math.trunc((side * height) / shortest) };
+  const [left, top] = [Math.floor((size.width - side) / 2), Math.floor((size.height - side) / 2)];
+  return { source, canvas: { left: 0, top: 0, ...source }, fill, size, crop: { left, top, ...square } };
 }
 
 /**
  * Resizes a picture as planned, with the exact result of Pillow's bicubic filter.
  *
  * @param pixels of the size that was planned for
- * @returns [size, size, 3] RGB, 0 to 255, row-major; the model's input is this divided by 255
+ * @returns [side, side, 3] RGB, 0 to 255, row-major; the model's input is this divided by 255
  */
-export function preprocess(pixels: Pixels, plan: ResizePlan): Uint8Array<ArrayBuffer> {
-  const { columns, rows } = planWeights(plan);
-  // Rows that no output reads are not resized horizontally.
-  const firstRow = rows.starts[0]!;
-  const last = plan.size - 1;
-  const endRow = Math.max(rows.starts[last]! + rows.counts[last]!, firstRow);
-  const squeezed = resizeColumns(pixels, plan, columns, firstRow, endRow);
-  return resizeRows(squeezed, plan, rows, firstRow);
+export function preprocess(pixels: Pixels, plan: PreprocessPlan): Uint8Array<ArrayBuffer> {
+  const { source, canvas, size, crop } = plan;
+  const columns = resizeWeights(canvas.width, size.width, { first: crop.left, count: crop.width });
+  const rows = resizeWeights(canvas.height, size.height, { first: crop.top, count: crop.height });
+  const acrossTaps = coveredTaps(columns, canvas.left, source.width);
+  const downTaps = coveredTaps(rows, canvas.top, source.height);
+  return resizeRows(resizeColumns(pixels, plan, acrossTaps, downTaps), plan, downTaps);
 }
 
-const HALF = 1 << (WEIGHT_BITS - 1);
+const HALF = 1 << (PRECISION_BITS - 1);
 
-/** [H, W, 3] → [rows, size, 3] */
-function resizeColumns(pixels: Pixels, plan: ResizePlan, table: ResizeWeights, firstRow: number, endRow: number) {
+/** Weights of one axis without those that fall on padding. */
+interface CoveredTaps {
+  /** [outputs] first input that an output reads, counted from the picture's edge. */
+  readonly inputs: Uint32Array;
+  /** [outputs] from where to where in `weights` its weights stand; an empty range where it sees only padding. */
+  readonly from: Uint32Array;
+  readonly to: Uint32Array;
+  readonly weights: Int32Array;
+  /** [outputs] sum of the weights that fall on padding. */
+  readonly padding: Int32Array;
+  /** Range of inputs that any output reads. */
+  readonly first: number;
+  readonly end: number;
+}
+
+/** Padding has one colour, so its weights are added up here once and the padded canvas never has to exist. */
+function coveredTaps({ starts, counts, weights, taps }: ResizeWeights, offset: number, length: number): CoveredTaps {
+  const outputs = starts.length;
+  const covered = {
+    inputs: new Uint32Array(outputs),
+    from: new Uint32Array(outputs),
+    to: new Uint32Array(outputs),
+    padding: new Int32Array(outputs),
+  };
+  for (let i = 0; i < outputs; i++) {
+    const start = starts[i]!;
+    const end = start + counts[i]!;
+    const first = Math.min(Math.max(start, offset), offset + length);
+    const last = Math.max(Math.min(end, offset + length), first);
+    const window = i * taps - start;
+    covered.inputs[i] = first - offset;
+    covered.from[i] = window + first;
+    covered.to[i] = window + last;
+    for (let j = start; j < end; j++) if (j < first || j >= last) covered.padding[i]! += weights[window + j]!;
+  }
+  const last = outputs - 1;
+  const end = covered.inputs[last]! + covered.to[last]! - covered.from[last]!;
+  return { ...covered, weights, first: covered.inputs[0]!, end };
+}
+
+/** [H, W, 3] → [rows that are read, W', 3] */
+function resizeColumns(pixels: Pixels, plan: PreprocessPlan, taps: CoveredTaps, rows: CoveredTaps): Uint8ClampedArray {
   const { data, width } = pixels;
-  const { size, fill } = plan;
-  const { starts, counts, weights, outside, taps } = table;
-  const out = new Uint8ClampedArray((endRow - firstRow) * size * 3); // clamps what bicubic overshoots
-  let to = 0;
-  for (let y = firstRow; y < endRow; y++) {
-    for (let x = 0; x < size; x++) {
-      let r = HALF + fill[0] * outside[x]!;
-      let g = HALF + fill[1] * outside[x]!;
-      let b = HALF + fill[2] * outside[x]!;
-      let from = (y * width + starts[x]!) * 3;
-      const end = x * taps + counts[x]!;
-      for (let tap = x * taps; tap < end; tap++) {
+  const { inputs, from, to, weights, padding } = taps;
+  const [red, green, blue] = plan.fill;
+  const outputs = plan.crop.width;
+  const out = new Uint8ClampedArray((rows.end - rows.first) * outputs * 3); // clamps what bicubic overshoots
+  let at = 0;
+  for (let y = rows.first; y < rows.end; y++) {
+    for (let x = 0; x < outputs; x++) {
+      let r = HALF + red * padding[x]!;
+      let g = HALF + green * padding[x]!;
+      let b = HALF + blue * padding[x]!;
+      let pixel = (y * width + inputs[x]!) * 3;
+      const end = to[x]!;
+      for (let tap = from[x]!; tap < end; tap++) {
         const weight = weights[tap]!;
-        r = (r + Math.imul(weight, data[from]!)) | 0;
-        g = (g + Math.imul(weight, data[from + 1]!)) | 0;
-        b = (b + Math.imul(weight, data[from + 2]!)) | 0;
-        from += 3;
+        r = (r + Math.imul(weight, data[pixel]!)) | 0;
+        g = (g + Math.imul(weight, data[pixel + 1]!)) | 0;
+        b = (b + Math.imul(weight, data[pixel + 2]!)) | 0;
+        pixel += 3;
       }
-      out[to] = r >> WEIGHT_BITS;
-      out[to + 1] = g >> WEIGHT_BITS;
-      out[to + 2] = b >> WEIGHT_BITS;
-      to += 3;
+      out[at] = r >> PRECISION_BITS;
+      out[at + 1] = g >> PRECISION_BITS;
+      out[at + 2] = b >> PRECISION_BITS;
+      at += 3;
     }
   }
   return out;
 }
 
-/** [rows, size, 3] → [size, size, 3] */
-function resizeRows(data: Uint8ClampedArray, plan: ResizePlan, table: ResizeWeights, firstRow: number) {
-  const { size, fill } = plan;
-  const { starts, counts, weights, outside, taps } = table;
-  const rowLength = size * 3;
-  const out = new Uint8ClampedArray(size * rowLength);
+/** [rows that are read, W', 3] → [H', W', 3] */
+function resizeRows(data: Uint8ClampedArray, plan: PreprocessPlan, taps: CoveredTaps): Uint8Array<ArrayBuffer> {
+  const { crop, fill } = plan;
+  const { inputs, from, to, weights, padding, first } = taps;
+  const rowLength = crop.width * 3;
+  const out = new Uint8ClampedArray(crop.height * rowLength);
   const sums = new Int32Array(rowLength);
-  for (let y = 0; y < size; y++) {
-    for (let i = 0; i < rowLength; i++) sums[i] = HALF + fill[i % 3]! * outside[y]!;
-    for (let tap = 0; tap < counts[y]!; tap++) {
-      const weight = weights[y * taps + tap]!;
-      const from = (starts[y]! + tap - firstRow) * rowLength;
-      for (let i = 0; i < rowLength; i++) sums[i] = (sums[i]! + Math.imul(weight, data[from + i]!)) | 0;
+  for (let y = 0; y < crop.height; y++) {
+    for (let i = 0; i < rowLength; i++) sums[i] = HALF + fill[i % 3]! * padding[y]!;
+    let row = (inputs[y]! - first) * rowLength;
+    for (let tap = from[y]!; tap < to[y]!; tap++) {
+      const weight = weights[tap]!;
+      for (let i = 0; i < rowLength; i++) sums[i] = (sums[i]! + Math.imul(weight, data[row + i]!)) | 0;
+      row += rowLength;
     }
-    const to = y * rowLength;
-    for (let i = 0; i < rowLength; i++) out[to + i] = sums[i]! >> WEIGHT_BITS;
+    const at = y * rowLength;
+    for (let i = 0; i < rowLength; i++) out[at + i] = sums[i]! >> PRECISION_BITS;
   }
   return new Uint8Array(out.buffer);
 }

@@ -54,7 +54,11 @@ export function readWebp(file: Uint8Array): WebpInfo {
     if (name === "VP8X" && length >= 10) {
       const flags = view.getUint8(start);
       animated = (flags & ANIMATED) !== 0;
-      canvas = { width: uint24(view, start + 4) + 1, height: uint24(view, start + 7) + 1, alpha: (flags & ALPHA) !== 0 };
+      canvas = {
+        width: uint24(view, start + 4) + 1,
+        height: uint24(view, start + 7) + 1,
+        alpha: (flags & ALPHA) !== 0,
+      };
     } else if (name === "ANMF" && length >= 16) {
       frame ??= {
         left: 2 * uint24(view, start),
@@ -83,7 +87,11 @@ export function readWebp(file: Uint8Array): WebpInfo {
 export function stillOfFrame({ width, height, chunks }: WebpFrame): Uint8Array {
   const file = new Uint8Array(30 + chunks.length);
   const view = new DataView(file.buffer);
-  const text = (at: number, value: string) => file.set([...value].map((c) => c.charCodeAt(0)), at);
+  const text = (at: number, value: string) =>
+    file.set(
+      [...value].map((c) => c.charCodeAt(0)),
+      at,
+    );
   text(0, "RIFF");
   view.setUint32(4, file.length - 8, true);
   text(8, "WEBPVP8X");
@@ -114,7 +122,8 @@ function* chunksOf(file: Uint8Array, view: DataView, from: number, to: number): 
     const name = String.fromCharCode(...file.subarray(at, at + 4));
     const start = at + 8;
     const end = start + view.getUint32(at + 4, true);
-    if (end > to) throw new ImageError(`image: damaged WebP: chunk ${JSON.stringify(name)} runs past the end of the file`);
+    if (end > to)
+      throw new ImageError(`image: damaged WebP: chunk ${JSON.stringify(name)} runs past the end of the file`);
     yield { name, start, end };
     at = end + (end & 1); // chunks are padded to an even length
   }

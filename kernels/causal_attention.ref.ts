@@ -1,0 +1,84 @@
+import { attendRef } from "./attention.ref.ts";
+import { defineSuite, f32, type HostTensor } from "./case.ts";
+import { type CausalAttentionVariant, causalAttentionBy } from "./causal_attention.ts";
+import type { CacheLayout } from "./kv_write.ts";
+import { hasEightLanes } from "./linear.ts";
+
+/** The packed projection is wider than the queries: its first columns are they. */
+export function causalAttentionRef(
+  q: ArrayLike<number>,
+  keys: ArrayLike<number>,
+  values: ArrayLike<number>,
+  tokens: number,
+  { heads, kvHeads, headDim, start }: CacheLayout,
+): Float64Array {
+  const y = new Float64Array(tokens * heads * headDim);
+  for (let t = 0; t < tokens; t++) {
+    for (let h = 0; h < heads; h++) {
+      const kv = Math.floor(h / (heads / kvHeads)) * headDim;
+      const row = (s: number) => s * kvHeads * headDim + kv;
+      const at = { q: t * (q.length / tokens) + h * headDim, k: row, v: row };
+      y.set(attendRef({ q, k: keys, v: values }, at, start + t + 1, headDim), (t * heads + h) * headDim);
+    }
+  }
+  return y;
+}
+
+interface Case extends CacheLayout {
+  readonly tokens: number;
+  /** Multiplies the queries and keys: scores grow with its square. */
+  readonly gain?: number;
+  /** Queries stay f32 whatever the cache is, as in the language model. */
+  readonly wide?: boolean;
+  readonly variant?: CausalAttentionVariant;
+}
+
+const PREFILL: readonly Case[] = [
+  { tokens: 64, start: 0, heads: 14, kvHeads: 2, headDim: 64, wide: true }, // Qwen2-0.5B
+  { tokens: 13, start: 8, heads: 6, kvHeads: 3, headDim: 128 },
+  { tokens: 5, start: 100, heads: 5, kvHeads: 1, headDim: 96 },
+  { tokens: 33, start: 0, heads: 3, kvHeads: 3, headDim: 24 },
+  { tokens: 17, start: 3, heads: 4, kvHeads: 2, headDim: 16, gain: 40 }, // scores past the range of exp
+];
+
+const DECODE: readonly Case[] = [
+  { tokens: 1, start: 1000, heads: 14, kvHeads: 2, headDim: 64, wide: true }, // Qwen2-0.5B
+  { tokens: 1, start: 1000, heads: 24, kvHeads: 8, headDim: 128, wide: true }, // Phi-4-mini
+  { tokens: 1, start: 66, heads: 8, kvHeads: 2, headDim: 32 },
+  { tokens: 1, start: 63, heads: 7, kvHeads: 1, headDim: 96 },
+  { tokens: 1, start: 64, heads: 3, kvHeads: 3, headDim: 24 },
+  { tokens: 1, start: 200, heads: 4, kvHeads: 2, headDim: 16, gain: 40 },
+  { tokens: 1, start: 0, heads: 1, kvHeads: 1, headDim: 32 },
+];
+
+const scaledBy = (gain: number, tensor: HostTensor): HostTensor => ({
+  ...tensor,
+  data: Float32Array.from(tensor.data, (v) => v * gain),
+});
+
+/** Rows of the cache past the last token: never to be read. */
+const GARBAGE_ROWS = 3;
+
+export default defineSuite<Case>({
+  name: "causal_attention",
+  cases: [
+    ...PREFILL.map((c): Case => ({ ...c, variant: "rows" })),
+    ...DECODE.map((c): Case => ({ ...c, variant: "decode" })),
+    ...[...PREFILL, ...DECODE].map((c): Case => ({ ...c, variant: "lanes" })),
+  ],
+  inputs({ tokens, heads, kvHeads, headDim, start, gain = 1, wide }, random) {
+    const cached = [start + tokens + GARBAGE_ROWS, kvHeads * headDim];
+    const poison = (cache: HostTensor): HostTensor => ({
+      ...cache,
+      data: Float32Array.from(cache.data, (v, i) => (i < (start + tokens) * kvHeads * headDim ? v : Number.NaN)),
+    });
+    const q = scaledBy(gain, random([tokens, (heads + 2 * kvHeads) * headDim]));
+    return { q: wide ? f32(q) : q, keys: poison(scaledBy(gain, random(cached))), values: poison(random(cached)) };
+  },
+  run: ({ q, keys, values }, { variant, ...layout }) => causalAttentionBy(variant, q!, keys!, values!, layout),
+  reference: ({ q, keys, values }, { tokens, ...layout }) => causalAttentionRef(q!, keys!, values!, tokens, layout),
+  tolerance: { f32: 1e-10, f16: 1e-6 },
+  bytes: ({ tokens, start, kvHeads, headDim }, element) => 2 * (start + tokens) * kvHeads * headDim * element,
+  flops: ({ tokens, start, heads, headDim }) => 4 * heads * headDim * tokens * (start + (tokens + 1) / 2),
+  supports: (gpu, { variant }) => variant !== "lanes" || hasEightLanes(gpu.adapter),
+});

@@ -1,0 +1,124 @@
+import { defineSuite, f32, type HostTensor, scaled } from "./case.ts";
+import { hasEightLanes, linearBy, type LinearOptions, type LinearPlan } from "./linear.ts";
+
+const ACTIVATIONS = {
+  none: (v: number) => v,
+  gelu: (v: number) => 0.5 * v * (1 + erf(v / Math.SQRT2)),
+  relu: (v: number) => Math.max(v, 0),
+  sigmoid: (v: number) => 1 / (1 + Math.exp(-v)),
+};
+
+/** Maclaurin series up to 3, beyond that within 2.3e-5 of ±1: the continued fraction of the complement. */
+function erf(v: number): number {
+  const x = Math.abs(v);
+  if (x > 6) return Math.sign(v);
+  if (x < 3) {
+    let term = x;
+    let sum = x;
+    for (let n = 1; n < 80; n++) {
+      term *= -(x * x) / n;
+      sum += term / (2 * n + 1);
+    }
+    return (Math.sign(v) * 2 * sum) / Math.sqrt(Math.PI);
+  }
+  let fraction = x;
+  for (let n = 60; n > 0; n--) fraction = x + n / 2 / fraction;
+  return Math.sign(v) * (1 - Math.exp(-x * x) / Math.sqrt(Math.PI) / fraction);
+}
+
+interface LinearRefOptions {
+  readonly bias?: ArrayLike<number> | undefined;
+  readonly activation?: keyof typeof ACTIVATIONS | undefined;
+  readonly scale?: ArrayLike<number> | undefined;
+  readonly residual?: ArrayLike<number> | undefined;
+}
+
+export function linearRef(
+  x: ArrayLike<number>,
+  weight: ArrayLike<number>,
+  outputs: number,
+  { bias, activation = "none", scale, residual }: LinearRefOptions = {},
+): Float64Array {
+  const inputs = weight.length / outputs;
+  const rows = x.length / inputs;
+  const y = new Float64Array(rows * outputs);
+  for (let r = 0; r < rows; r++) {
+    for (let o = 0; o < outputs; o++) {
+      let sum = bias?.[o] ?? 0;
+      for (let c = 0; c < inputs; c++) sum += x[r * inputs + c]! * weight[o * inputs + c]!;
+      const at = r * outputs + o;
+      y[at] = (residual?.[at] ?? 0) + (scale?.[o] ?? 1) * ACTIVATIONS[activation](sum);
+    }
+  }
+  return y;
+}
+
+interface Case extends LinearPlan {
+  readonly rows: number;
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly bias?: boolean;
+  readonly activation?: LinearOptions["activation"];
+  readonly scale?: boolean;
+  readonly residual?: boolean;
+  /** Activations stay f32 whatever the weights are, as in the language model. */
+  readonly wide?: boolean;
+  readonly dtype?: "f32";
+}
+
+const ALL = { bias: true, activation: "gelu", scale: true, residual: true } as const;
+
+const CASES: readonly Case[] = [
+  { rows: 17, inputs: 896, outputs: 4864, wide: true }, // gate, Qwen2-0.5B
+  { rows: 1, inputs: 3072, outputs: 8192, wide: true }, // decode, Phi-4-mini
+  { rows: 1, inputs: 896, outputs: 1152, bias: true, wide: true }, // decode, packed projection
+  { rows: 64, inputs: 384, outputs: 1536, bias: true, activation: "gelu" }, // vision tower, first half of an MLP
+  { rows: 64, inputs: 1536, outputs: 384, bias: true, scale: true, residual: true }, // and its second half
+  { rows: 2, inputs: 192, outputs: 72, bias: true, activation: "sigmoid" },
+  { rows: 9, inputs: 64, outputs: 40, activation: "relu" },
+  { rows: 3, inputs: 96, outputs: 50, dtype: "f32" }, // logits of an f16 model
+  { rows: 1, inputs: 1, outputs: 1 },
+];
+
+const VARIANTS = ["tile", "row", "lanes", "lanes_row"] as const;
+
+/** What each shader does at sizes that fill no tile, with every part of the epilogue and tensors that must be cut. */
+const FORCED: readonly Case[] = VARIANTS.flatMap((variant): Case[] => {
+  const rows = variant === "lanes_row" ? 1 : 13;
+  const inputs = { tile: 37, row: 36, lanes: 40, lanes_row: 40 }[variant];
+  return [
+    { variant, rows, inputs, outputs: 193, ...ALL },
+    { variant, rows, inputs, outputs: 193, ...ALL, wide: true },
+    { variant, rows, inputs, outputs: 1 },
+    { variant, rows: variant === "lanes_row" ? 1 : 300, inputs: 64, outputs: 196, ...ALL, maxBytes: 1 << 14 },
+  ];
+});
+
+export default defineSuite<Case>({
+  name: "linear",
+  cases: [...CASES, ...FORCED],
+  inputs({ rows, inputs, outputs, wide, ...has }, random) {
+    const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
+    return {
+      x: free(random([rows, inputs])),
+      weight: scaled(random([outputs, inputs]), inputs ** -0.5),
+      ...(has.bias && { bias: free(random([outputs])) }),
+      ...(has.scale && { scale: free(random([outputs])) }),
+      ...(has.residual && { residual: free(random([rows, outputs])) }),
+    };
+  },
+  run: ({ x, weight, bias, scale, residual }, { activation, dtype, variant, maxBytes }) =>
+    linearBy({ ...(variant && { variant }), ...(maxBytes && { maxBytes }) }, x!, weight!, {
+      bias,
+      scale,
+      residual,
+      activation,
+      dtype,
+    }),
+  reference: ({ x, weight, bias, scale, residual }, { outputs, activation }) =>
+    linearRef(x!, weight!, outputs, { bias, scale, residual, activation }),
+  tolerance: { f32: 1e-11, f16: 1e-6 },
+  bytes: ({ rows, inputs, outputs }, element) => (rows * inputs + inputs * outputs + rows * outputs) * element,
+  flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
+  supports: (gpu, { variant }) => !variant?.startsWith("lanes") || hasEightLanes(gpu.adapter),
+});

@@ -1,0 +1,27 @@
+import { defineSuite, scaled } from "./case.ts";
+import { swiglu } from "./swiglu.ts";
+
+export function swigluRef(gateUp: ArrayLike<number>, rows: number, dim: number): Float64Array {
+  const y = new Float64Array(rows * dim);
+  for (let at = 0; at < y.length; at++) {
+    const from = Math.floor(at / dim) * 2 * dim + (at % dim);
+    const gate = gateUp[from]!;
+    y[at] = (gateUp[from + dim]! * gate) / (1 + Math.exp(-gate));
+  }
+  return y;
+}
+
+export default defineSuite({
+  name: "swiglu",
+  cases: [
+    { rows: 1, dim: 17920, scale: 1 }, // decode, Phi-4
+    { rows: 29, dim: 4864, scale: 1 }, // prefill, Qwen2-0.5B
+    { rows: 3, dim: 7, scale: 1 },
+    { rows: 2, dim: 65, scale: 200 }, // exp(−gate) past the range of f32
+  ],
+  inputs: ({ rows, dim, scale }, random) => ({ gateUp: scaled(random([rows, 2 * dim]), scale) }),
+  run: ({ gateUp }) => swiglu(gateUp!),
+  reference: ({ gateUp }, { rows, dim }) => swigluRef(gateUp!, rows, dim),
+  tolerance: { f32: 1e-12, f16: 1e-6 },
+  bytes: ({ rows, dim }, element) => 3 * rows * dim * element,
+});

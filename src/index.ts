@@ -1,0 +1,18 @@
+// The public interface, the same in Node and browsers.
+export * from "./errors.ts";
+export type { AdapterSummary } from "./gpu/device.ts";
+export type { Pixels } from "./image/pixels.ts";
+export { FastVLM } from "./pipeline/fastvlm.ts";
+export type {
+  Composition,
+  GenerateOptions,
+  ImageInput,
+  LoadOptions,
+  Piece,
+  Result,
+  Source,
+  Timings,
+  Usage,
+} from "./pipeline/types.ts";
+export { httpFolder } from "../weights/http_folder.ts";
+export { type Folder, memoryFolder } from "../weights/folder.ts";

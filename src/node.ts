@@ -1,0 +1,31 @@
+// FastVLM for Node: the library with Dawn, files on disk, and image decoders in WebAssembly.
+import { readFile } from "node:fs/promises";
+import { httpFolder } from "../weights/http_folder.ts";
+import { InputError } from "./errors.ts";
+import { decodeImage } from "./image/decode.ts";
+import { openNodeGpu } from "./node/adapter.ts";
+import { nodeFolder } from "./node/folder.ts";
+import { nodeCodecs } from "./node/image_codecs.ts";
+import { installPlatform } from "./pipeline/platform.ts";
+import { fetchBytes } from "./pipeline/fetch.ts";
+
+const isAddress = (source: string): boolean => /^https?:\/\//.test(source);
+
+installPlatform({
+  openGpu: openNodeGpu,
+  openFolder: async (source) => (isAddress(source) ? httpFolder(source) : nodeFolder(source)),
+  decodeImage: (bytes, options) => decodeImage(bytes, nodeCodecs, options),
+  async readFile(source, signal) {
+    if (isAddress(source)) return fetchBytes(source, signal);
+    try {
+      return new Uint8Array(await readFile(source, { signal }));
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
+      throw new InputError(`${source}: ${missing ? "no such file" : `cannot be read (${(cause as NodeJS.ErrnoException).code})`}`, { cause });
+    }
+  },
+});
+
+export { nodeFolder } from "./node/folder.ts";
+export * from "./index.ts";

@@ -1,0 +1,17 @@
+import { InputError } from "../errors.ts";
+
+/**
+ * Downloads a file.
+ *
+ * @throws InputError when the server cannot be reached or refuses
+ */
+export async function fetchBytes(url: string, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    const response = await fetch(url, signal ? { signal } : {});
+    if (!response.ok) throw new InputError(`${url}: expected a file, got HTTP ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (cause) {
+    if (cause instanceof InputError || signal?.aborted) throw cause;
+    throw new InputError(`${url}: the server cannot be reached`, { cause, hint: "Check the address and the network." });
+  }
+}

@@ -1,0 +1,16 @@
+// FastVLM for browsers: the library with the page's WebGPU and image decoders.
+import { httpFolder } from "../weights/http_folder.ts";
+import { decodeImage } from "./image/decode.ts";
+import { fetchBytes } from "./pipeline/fetch.ts";
+import { installPlatform } from "./pipeline/platform.ts";
+import { openWebGpu } from "./web/adapter.ts";
+import { webCodecs } from "./web/image_codecs.ts";
+
+installPlatform({
+  openGpu: openWebGpu,
+  openFolder: async (source) => httpFolder(new URL(source, location.href).href),
+  decodeImage: (bytes, options) => decodeImage(bytes, webCodecs, options),
+  readFile: (source, signal) => fetchBytes(new URL(source, location.href).href, signal),
+});
+
+export * from "./index.ts";
