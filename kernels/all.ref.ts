@@ -2,7 +2,9 @@
 
 import adaptiveAvgPool2d from "./adaptive_avg_pool2d.ref.ts";
 import argmax from "./argmax.ref.ts";
+import attention from "./attention.ref.ts";
 import type { AnySuite } from "./case.ts";
+import causalAttention from "./causal_attention.ref.ts";
 import channelMean from "./channel_mean.ref.ts";
 import channelScale from "./channel_scale.ref.ts";
 import conv2d from "./conv2d.ref.ts";
@@ -19,6 +21,8 @@ import swiglu from "./swiglu.ref.ts";
 export const suites: readonly AnySuite[] = [
   adaptiveAvgPool2d,
   argmax,
+  attention,
+  causalAttention,
   channelMean,
   channelScale,
   conv2d,

@@ -1,39 +1,65 @@
 import { ShapeError } from "../src/errors.ts";
+import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
+import { hasEightLanes } from "./linear.ts";
 
-const kernel = defineKernel({
+const BUFFERS = { qkv: "read", y: "write" } as const;
+const PARAMS = { batch: "u32", tokens: "u32", heads: "u32", scale: "f32" } as const;
+
+const rows = defineKernel({
   name: "attention",
   source: new URL("../shaders/attention.wgsl", import.meta.url),
-  buffers: { qkv: "read", y: "write" },
-  params: { batch: "u32", tokens: "u32", heads: "u32", scale: "f32" },
+  buffers: BUFFERS,
+  params: PARAMS,
   overrides: ["WORKGROUP_SIZE"],
   constants: ["HEAD_DIM"],
+});
+
+const lanes = defineKernel({
+  name: "attention_lanes",
+  source: new URL("../shaders/attention_lanes.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  constants: ["HEAD_DIM"],
+  features: ["subgroups"],
 });
 
 /** Threads of a workgroup: few, so that small maps still fill the adapter. */
 const WORKGROUP_SIZE = 32;
 
+export type AttentionVariant = "rows" | "lanes";
+
+/** Which shader serves this adapter. */
+export const pickAttention = (adapter: AdapterSummary): AttentionVariant => (hasEightLanes(adapter) ? "lanes" : "rows");
+
 /**
- * Full self-attention: every token sees every token.
+ * Full self-attention: every token sees every token. Sums in f32.
  *
  * @param qkv    [B, N, 3·C], queries of all heads, then keys, then values
  * @param heads  C must be heads · headDim, headDim a multiple of 4
- * @returns      [B, N, C]
+ * @returns      [B, N, C], element type of `qkv`
+ * @throws ShapeError when the width does not divide so
  */
 export function selfAttention(qkv: Tensor, heads: number): Tensor {
+  return selfAttentionBy(pickAttention(qkv.gpu.adapter), qkv, heads);
+}
+
+/** `selfAttention` with the choice of the shader left to the caller, for tests and benchmarks. */
+export function selfAttentionBy(variant: AttentionVariant, qkv: Tensor, heads: number): Tensor {
   const { B, N, W } = qkv.dims("B N W");
-  const C = W / 3;
-  const headDim = C / heads;
+  const headDim = W / 3 / heads;
   if (!Number.isInteger(headDim) || headDim % 4 !== 0) {
     throw new ShapeError(`attention: expected rows of 3 · ${heads} heads · a multiple of 4, got ${W}`);
   }
-  const y = qkv.like([B, N, C]);
+  const y = qkv.like([B, N, W / 3]);
   const params = { batch: B, tokens: N, heads, scale: headDim ** -0.5 };
-  kernel.run({ qkv, y }, params, {
-    workgroups: Math.ceil((B * N * heads) / WORKGROUP_SIZE),
-    overrides: { WORKGROUP_SIZE },
-    constants: { HEAD_DIM: headDim },
-  });
+  const constants = { HEAD_DIM: headDim };
+  if (variant === "lanes") {
+    lanes.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / 8), constants });
+  } else {
+    const workgroups = Math.ceil((B * N * heads) / WORKGROUP_SIZE);
+    rows.run({ qkv, y }, params, { workgroups, overrides: { WORKGROUP_SIZE }, constants });
+  }
   return y;
 }

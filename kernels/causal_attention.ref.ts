@@ -24,16 +24,19 @@ export function causalAttentionRef(
   return y;
 }
 
-interface Case extends CacheLayout {
+interface Shape extends CacheLayout {
   readonly tokens: number;
   /** Multiplies the queries and keys: scores grow with its square. */
   readonly gain?: number;
   /** Queries stay f32 whatever the cache is, as in the language model. */
   readonly wide?: boolean;
-  readonly variant?: CausalAttentionVariant;
 }
 
-const PREFILL: readonly Case[] = [
+interface Case extends Shape {
+  readonly variant: CausalAttentionVariant;
+}
+
+const PREFILL: readonly Shape[] = [
   { tokens: 64, start: 0, heads: 14, kvHeads: 2, headDim: 64, wide: true }, // Qwen2-0.5B
   { tokens: 13, start: 8, heads: 6, kvHeads: 3, headDim: 128 },
   { tokens: 5, start: 100, heads: 5, kvHeads: 1, headDim: 96 },
@@ -41,7 +44,7 @@ const PREFILL: readonly Case[] = [
   { tokens: 17, start: 3, heads: 4, kvHeads: 2, headDim: 16, gain: 40 }, // scores past the range of exp
 ];
 
-const DECODE: readonly Case[] = [
+const DECODE: readonly Shape[] = [
   { tokens: 1, start: 1000, heads: 14, kvHeads: 2, headDim: 64, wide: true }, // Qwen2-0.5B
   { tokens: 1, start: 1000, heads: 24, kvHeads: 8, headDim: 128, wide: true }, // Phi-4-mini
   { tokens: 1, start: 66, heads: 8, kvHeads: 2, headDim: 32 },

@@ -1,41 +1,111 @@
 import { ShapeError } from "../src/errors.ts";
+import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import type { CacheLayout } from "./kv_write.ts";
+import { hasEightLanes } from "./linear.ts";
 
-const kernel = defineKernel({
+const BUFFERS = { q: "read", keys: "read", values: "read", y: "write" } as const;
+const PARAMS = { tokens: "u32", heads: "u32", kv_heads: "u32", stride: "u32", start: "u32", scale: "f32" } as const;
+
+const rows = defineKernel({
   name: "causal_attention",
   source: new URL("../shaders/causal_attention.wgsl", import.meta.url),
-  buffers: { q: "read", keys: "read", values: "read", y: "write" },
-  params: { tokens: "u32", heads: "u32", kv_heads: "u32", stride: "u32", start: "u32", scale: "f32" },
+  buffers: BUFFERS,
+  params: PARAMS,
   overrides: ["WORKGROUP_SIZE"],
   constants: ["HEAD_DIM"],
 });
 
-/** One subgroup of a CPU adapter: decoding has only as many threads as heads. */
-const WORKGROUP_SIZE = 8;
+const decode = defineKernel({
+  name: "causal_attention_decode",
+  source: new URL("../shaders/causal_attention_decode.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: { heads: "u32", kv_heads: "u32", start: "u32", scale: "f32" },
+  overrides: ["WORKGROUP_SIZE"],
+  constants: ["HEAD_DIM"],
+});
+
+const lanes = defineKernel({
+  name: "causal_attention_lanes",
+  source: new URL("../shaders/causal_attention_lanes.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  constants: ["HEAD_DIM"],
+  features: ["subgroups"],
+});
+
+/** Threads of a workgroup while decoding, which is also how many keys it takes at a time. */
+const DECODE_SIZE = 64;
+/** Threads of a workgroup in prefill: few, so that short prompts still fill the adapter. */
+const ROWS_SIZE = 32;
+
+export type CausalAttentionVariant = "rows" | "decode" | "lanes";
+
+/** Which shader serves this many tokens and this head size on this adapter. */
+export function pickCausalAttention(
+  { tokens, headDim }: { tokens: number; headDim: number },
+  adapter: AdapterSummary,
+): CausalAttentionVariant {
+  if (hasEightLanes(adapter) && headDim % 8 === 0) return "lanes";
+  return tokens === 1 && headDim / 4 <= DECODE_SIZE ? "decode" : "rows";
+}
 
 /**
- * Causal grouped-query attention (arXiv 2305.13245) over the cache; token t sees cache rows 0 … start + t.
+ * Causal grouped-query attention (arXiv 2305.13245) over the cache; token t sees cache rows 0 … start + t. Sums in f32.
  *
  * @param q             [T, ≥ heads·headDim], rotated queries in the first columns; the packed projection will do
  * @param keys, values  [S, kvHeads·headDim], the T new tokens already written; S ≥ start + T
- * @returns             [T, heads·headDim]
+ * @returns             [T, heads·headDim], element type of `q`
+ * @throws ShapeError when shapes do not fit, or the head size or the width of `q` is no multiple of 4
  */
-export function causalAttention(q: Tensor, keys: Tensor, values: Tensor, { heads, kvHeads, headDim, start }: CacheLayout): Tensor {
+export function causalAttention(q: Tensor, keys: Tensor, values: Tensor, layout: CacheLayout): Tensor {
+  const { T } = q.dims("T columns");
+  const variant = pickCausalAttention({ tokens: T, headDim: layout.headDim }, q.gpu.adapter);
+  return causalAttentionBy(variant, q, keys, values, layout);
+}
+
+/** `causalAttention` with the choice of the shader left to the caller, for tests and benchmarks. */
+export function causalAttentionBy(
+  variant: CausalAttentionVariant,
+  q: Tensor,
+  keys: Tensor,
+  values: Tensor,
+  layout: CacheLayout,
+): Tensor {
+  const { heads, kvHeads, headDim, start } = layout;
+  const { T, columns } = q.dims("T columns");
+  checkShapes(q, keys, values, layout);
+  const y = q.like([T, heads * headDim]);
+  const tensors = { q, keys, values, y };
+  const params = { tokens: T, heads, kv_heads: kvHeads, stride: columns / 4, start, scale: headDim ** -0.5 };
+  const constants = { HEAD_DIM: headDim };
+  if (variant === "lanes") {
+    lanes.run(tensors, params, { workgroups: kvHeads * Math.ceil((T * heads) / kvHeads / 4), constants });
+  } else if (variant === "decode") {
+    decode.run(tensors, params, { workgroups: heads, overrides: { WORKGROUP_SIZE: DECODE_SIZE }, constants });
+  } else {
+    const workgroups = Math.ceil((T * heads) / ROWS_SIZE);
+    rows.run(tensors, params, { workgroups, overrides: { WORKGROUP_SIZE: ROWS_SIZE }, constants });
+  }
+  return y;
+}
+
+function checkShapes(q: Tensor, keys: Tensor, values: Tensor, { heads, kvHeads, headDim, start }: CacheLayout): void {
   const { T, columns } = q.dims("T columns");
   const { S } = keys.dims("S width");
   expectShape("causal_attention: keys", keys, [S, kvHeads * headDim]);
   expectShape("causal_attention: values", values, [S, kvHeads * headDim]);
-  if (heads % kvHeads !== 0) throw new ShapeError(`causal_attention: expected heads a multiple of ${kvHeads}, got ${heads}`);
-  if (headDim % 4 !== 0 || columns % 4 !== 0) throw new ShapeError(`causal_attention: expected a head size that is a multiple of 4, got ${headDim}`);
+  if (heads % kvHeads !== 0) {
+    throw new ShapeError(`causal_attention: expected heads a multiple of ${kvHeads}, got ${heads}`);
+  }
+  if (headDim % 4 !== 0 || columns % 4 !== 0) {
+    throw new ShapeError(
+      `causal_attention: expected head sizes and rows of multiples of 4 elements, got ${headDim} and ${columns}`,
+    );
+  }
+  if (columns < heads * headDim) {
+    throw new ShapeError(`causal_attention: expected rows of at least ${heads * headDim} elements, got ${columns}`);
+  }
   if (start + T > S) throw new ShapeError(`causal_attention: expected at least ${start + T} cached tokens, got ${S}`);
-  const y = q.like([T, heads * headDim]);
-  const params = { tokens: T, heads, kv_heads: kvHeads, stride: columns / 4, start, scale: headDim ** -0.5 };
-  kernel.run({ q, keys, values, y }, params, {
-    workgroups: Math.ceil((T * heads) / WORKGROUP_SIZE),
-    overrides: { WORKGROUP_SIZE },
-    constants: { HEAD_DIM: headDim },
-  });
-  return y;
 }

@@ -18,7 +18,11 @@ struct Params {
 const VECTORS = HEAD_DIM / 4;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
   let index = (group.y * groups.x + group.x) * WORKGROUP_SIZE + thread;
   if (index >= params.batch * params.tokens * params.heads) { return; }
   // Neighbouring threads take neighbouring queries of one head: they read the same keys.

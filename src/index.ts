@@ -1,4 +1,7 @@
 // The public interface, the same in Node and browsers.
+
+export { type Folder, memoryFolder } from "../weights/folder.ts";
+export { httpFolder } from "../weights/http_folder.ts";
 export * from "./errors.ts";
 export type { AdapterSummary } from "./gpu/device.ts";
 export type { Pixels } from "./image/pixels.ts";
@@ -14,5 +17,3 @@ export type {
   Timings,
   Usage,
 } from "./pipeline/types.ts";
-export { httpFolder } from "../weights/http_folder.ts";
-export { type Folder, memoryFolder } from "../weights/folder.ts";

@@ -6,8 +6,8 @@ import { decodeImage } from "./image/decode.ts";
 import { openNodeGpu } from "./node/adapter.ts";
 import { nodeFolder } from "./node/folder.ts";
 import { nodeCodecs } from "./node/image_codecs.ts";
-import { installPlatform } from "./pipeline/platform.ts";
 import { fetchBytes } from "./pipeline/fetch.ts";
+import { installPlatform } from "./pipeline/platform.ts";
 
 const isAddress = (source: string): boolean => /^https?:\/\//.test(source);
 
@@ -22,10 +22,13 @@ installPlatform({
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
       const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
-      throw new InputError(`${source}: ${missing ? "no such file" : `cannot be read (${(cause as NodeJS.ErrnoException).code})`}`, { cause });
+      throw new InputError(
+        `${source}: ${missing ? "no such file" : `cannot be read (${(cause as NodeJS.ErrnoException).code})`}`,
+        { cause },
+      );
     }
   },
 });
 
-export { nodeFolder } from "./node/folder.ts";
 export * from "./index.ts";
+export { nodeFolder } from "./node/folder.ts";

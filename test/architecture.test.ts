@@ -43,15 +43,27 @@ test("imports point to lower layers", () => {
 
 test("only Node's own files import from node:", () => {
   const allowed = (file: string): boolean => /^src\/(node|cli)(\/|\.ts)/.test(file);
-  assert.deepEqual(sources.filter((file) => !allowed(file) && /from "node:/.test(text(file))), []);
+  assert.deepEqual(
+    sources.filter((file) => !allowed(file) && /from "node:/.test(text(file))),
+    [],
+  );
 });
 
 test("every kernel is a shader, a dispatcher and a reference", () => {
   const stems = readdirSync(join(root, "kernels")).filter((name) => name.endsWith(".ref.ts") && name !== "all.ref.ts");
   const kernels = readdirSync(join(root, "kernels")).filter((name) => /defineKernel\(/.test(text(`kernels/${name}`)));
   assert.deepEqual(stems.map((name) => name.replace(".ref.ts", ".ts")).sort(), kernels.sort());
-  const used = new Set(kernels.flatMap((name) => [...text(`kernels/${name}`).matchAll(/shaders\/(\w+\.wgsl)/g)].map(([, shader]) => shader!)));
-  assert.deepEqual(readdirSync(join(root, "shaders")).filter((name) => name.endsWith(".wgsl")).sort(), [...used].sort());
+  const used = new Set(
+    kernels.flatMap((name) =>
+      [...text(`kernels/${name}`).matchAll(/shaders\/(\w+\.wgsl)/g)].map(([, shader]) => shader!),
+    ),
+  );
+  assert.deepEqual(
+    readdirSync(join(root, "shaders"))
+      .filter((name) => name.endsWith(".wgsl"))
+      .sort(),
+    [...used].sort(),
+  );
 });
 
 test("files stay readable: 330 lines, shaders 140", () => {

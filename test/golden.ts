@@ -38,7 +38,8 @@ export function readTensors(file: string): Record<string, GoldenTensor> {
   const bytes = new Uint8Array(readFileSync(new URL(file, GOLDEN)));
   const length = headerLength(file, bytes.subarray(0, 8), bytes.length);
   const result: Record<string, GoldenTensor> = {};
-  for (const { name, dtype, shape, start, end } of parseHeader(file, bytes.subarray(8, 8 + length), bytes.length).tensors) {
+  for (const { name, dtype, shape, start, end } of parseHeader(file, bytes.subarray(8, 8 + length), bytes.length)
+    .tensors) {
     const type = TYPES[dtype as keyof typeof TYPES];
     if (type) result[name] = { shape, data: new type(bytes.slice(start, end).buffer) };
   }
@@ -46,7 +47,12 @@ export function readTensors(file: string): Record<string, GoldenTensor> {
 }
 
 /** Asserts |got − want| ≤ atol + rtol·|want| for every element, and says where it is worst. */
-export function assertClose(name: string, got: ArrayLike<number>, want: ArrayLike<number>, { atol, rtol }: Tolerance): void {
+export function assertClose(
+  name: string,
+  got: ArrayLike<number>,
+  want: ArrayLike<number>,
+  { atol, rtol }: Tolerance,
+): void {
   assert.equal(got.length, want.length, `${name}: number of elements`);
   let worst = -1;
   let excess = 0;
@@ -58,5 +64,9 @@ export function assertClose(name: string, got: ArrayLike<number>, want: ArrayLik
       excess = Number.isNaN(ratio) ? Number.POSITIVE_INFINITY : ratio;
     }
   }
-  assert.equal(worst, -1, `${name}[${worst}]: expected ${want[worst]}, got ${got[worst]}: ${excess.toFixed(1)} × the tolerance`);
+  assert.equal(
+    worst,
+    -1,
+    `${name}[${worst}]: expected ${want[worst]}, got ${got[worst]}: ${excess.toFixed(1)} × the tolerance`,
+  );
 }

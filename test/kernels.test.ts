@@ -5,7 +5,9 @@ import { suites } from "../kernels/all.ref.ts";
 import { gpu } from "./gpu.ts";
 
 test("every reference is in the list of suites", () => {
-  const stems = readdirSync(new URL("../kernels/", import.meta.url)).filter((name) => /^(?!all).*\.ref\.ts$/.test(name));
+  const stems = readdirSync(new URL("../kernels/", import.meta.url)).filter((name) =>
+    /^(?!all).*\.ref\.ts$/.test(name),
+  );
   assert.deepEqual(suites.map((suite) => `${suite.name}.ref.ts`).sort(), stems.sort());
 });
 

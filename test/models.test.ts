@@ -1,26 +1,33 @@
 import assert from "node:assert/strict";
-import { fileURLToPath } from "node:url";
 import { test } from "node:test";
-import { Weights } from "../weights/weights.ts";
+import { fileURLToPath } from "node:url";
 import type { FastVLMModel, PromptToken } from "../src/models/fastvlm.ts";
 import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, assembleTower, openParts, type Parts } from "../src/pipeline/assemble.ts";
-import { uploadPixels } from "../src/pipeline/pixels.ts";
 import { Generation } from "../src/pipeline/generation.ts";
+import { uploadPixels } from "../src/pipeline/pixels.ts";
 import { Trace } from "../src/pipeline/trace.ts";
+import { Weights } from "../weights/weights.ts";
 import { assertClose, GOLDEN, type GoldenTensor, manifest, readTensors } from "./golden.ts";
 import { gpu } from "./gpu.ts";
 
 type Precision = "f32" | "f16";
 
 /** Results that exist only inside a fused kernel, or in another cut: checked through what they become. */
-const FUSED = /projector\.(linear_1|act)$|\.o_proj$|\.down_proj$|blocks\.\d+\.mlp$|stages\.[34]\.blocks\.\d+\.token_mixer$|final_conv\.se$|^kv\./;
+const FUSED =
+  /projector\.(linear_1|act)$|\.o_proj$|\.down_proj$|blocks\.\d+\.mlp$|stages\.[34]\.blocks\.\d+\.token_mixer$|final_conv\.se$|^kv\./;
 /** Other names in our traces. */
-const ALIASES: Readonly<Record<string, string>> = { "seed.projected": "projector.out", image_features: "projector.out" };
+const ALIASES: Readonly<Record<string, string>> = {
+  "seed.projected": "projector.out",
+  image_features: "projector.out",
+};
 
 const modelDir = (model: string): string => fileURLToPath(new URL(model, GOLDEN));
 
-async function load(model: string, dtype: Precision): Promise<{ model: FastVLMModel; weights: readonly Weights[]; parts: Parts }> {
+async function load(
+  model: string,
+  dtype: Precision,
+): Promise<{ model: FastVLMModel; weights: readonly Weights[]; parts: Parts }> {
   const parts = await openParts({ language: await nodeFolder(modelDir(model)) });
   const assembled = assemble(gpu, parts, dtype);
   for (const weights of assembled.weights) await weights.load();
@@ -44,7 +51,10 @@ function promptOf(ids: GoldenTensor, imageId: number | undefined, tokensPerImage
 }
 
 /** Pixels of a run as [B, H, W, 3] bytes. */
-function pixelsOf(run: Readonly<Record<string, GoldenTensor>>, prefix = ""): { shape: number[]; bytes: Uint8Array } | undefined {
+function pixelsOf(
+  run: Readonly<Record<string, GoldenTensor>>,
+  prefix = "",
+): { shape: number[]; bytes: Uint8Array } | undefined {
   const hwc = run[`${prefix}image_u8`];
   if (hwc) return { shape: [1, ...hwc.shape], bytes: hwc.data as Uint8Array };
   const chw = run[`${prefix}pixel_u8`];
@@ -61,10 +71,22 @@ function pixelsOf(run: Readonly<Record<string, GoldenTensor>>, prefix = ""): { s
 type Stages = Readonly<Record<string, { shape: number[]; data: Float32Array }>>;
 
 /** Compares every golden stage with the trace; the first that differs fails. */
-function compareStages(name: string, want: Readonly<Record<string, GoldenTensor>>, stages: Stages, dtype: Precision, prefix = ""): void {
+function compareStages(
+  name: string,
+  want: Readonly<Record<string, GoldenTensor>>,
+  stages: Stages,
+  dtype: Precision,
+  prefix = "",
+): void {
   for (const [key, { tol_f32, tol_f16 }] of Object.entries(manifest.runs[name]!.tensors)) {
     const tolerance = dtype === "f32" ? tol_f32 : tol_f16;
-    if (!tolerance || !key.startsWith(prefix) || /^(logits|greedy_logits|pixel_values|inputs_embeds)$/.test(key) || FUSED.test(key)) continue;
+    if (
+      !tolerance ||
+      !key.startsWith(prefix) ||
+      /^(logits|greedy_logits|pixel_values|inputs_embeds)$/.test(key) ||
+      FUSED.test(key)
+    )
+      continue;
     const stage = key.slice(prefix.length);
     const got = stages[ALIASES[stage] ?? stage]?.data ?? columns(stages, stage, want[key]!.shape);
     assert.ok(got, `${key}: not in the trace`);
@@ -78,8 +100,13 @@ function columns(stages: Stages, stage: string, [rows = 0, width = 0]: readonly 
   const packed = part && stages[`${part[1]}.${/gate|up/.test(part[2]!) ? "gate_up_proj" : "qkv_proj"}`];
   if (!packed) return undefined;
   const total = packed.shape[1]!;
-  const start = { q_proj: 0, k_proj: total - 2 * width, v_proj: total - width, gate_proj: 0, up_proj: width }[part[2]!]!;
-  return Float32Array.from({ length: rows * width }, (_, i) => packed.data[Math.floor(i / width) * total + start + (i % width)]!);
+  const start = { q_proj: 0, k_proj: total - 2 * width, v_proj: total - width, gate_proj: 0, up_proj: width }[
+    part[2]!
+  ]!;
+  return Float32Array.from(
+    { length: rows * width },
+    (_, i) => packed.data[Math.floor(i / width) * total + start + (i % width)]!,
+  );
 }
 
 /** Runs a golden prompt through tower, connector and language model, and checks stages, logits and greedy tokens. */
@@ -92,7 +119,9 @@ async function checkRun(name: string, modelName: string, dtype: Precision): Prom
   trace.record();
   const input = pixels && uploadPixels(gpu, pixels.bytes, pixels.shape, dtype);
   const features = input ? [gpu.scope(() => gpu.keep(model.encode(input)))] : [];
-  const images = features.flatMap((f) => Array.from({ length: f.shape[0]! }, (_, i) => gpu.keep(f.rows(i, i + 1)).reshape(f.shape.slice(1))));
+  const images = features.flatMap((f) =>
+    Array.from({ length: f.shape[0]! }, (_, i) => gpu.keep(f.rows(i, i + 1)).reshape(f.shape.slice(1))),
+  );
   const prompt = promptOf(want.input_ids!, parts.language.format.imageTokenId, images[0]?.shape[0] ?? 0);
   const tokens = Array.from((want.greedy_tokens ?? want.generated)!.data as BigInt64Array, Number);
   const generation = new Generation(model, prompt, images, { maxTokens: tokens.length });
@@ -103,10 +132,17 @@ async function checkRun(name: string, modelName: string, dtype: Precision): Prom
   const stages = await trace.collect();
   compareStages(name, want, stages, dtype);
   const tolerance = tensors.greedy_logits?.[`tol_${dtype}`];
-  if (tolerance && want.greedy_logits) assertClose(`${name} ${dtype} greedy_logits`, stages.logits!.data, want.greedy_logits.data as Float32Array, tolerance);
+  if (tolerance && want.greedy_logits)
+    assertClose(
+      `${name} ${dtype} greedy_logits`,
+      stages.logits!.data,
+      want.greedy_logits.data as Float32Array,
+      tolerance,
+    );
   assert.deepEqual(got, tokens, `${name} ${dtype}: greedy tokens`);
   generation.free();
-  if (want.logits && tensors.logits) await checkAllLogits(name, model, prompt, images, want.logits, tensors.logits[`tol_${dtype}`]!);
+  if (want.logits && tensors.logits)
+    await checkAllLogits(name, model, prompt, images, want.logits, tensors.logits[`tol_${dtype}`]!);
   for (const tensor of [...features, ...images, ...(input ? [input] : [])]) gpu.release(tensor);
   for (const w of weights) w.release();
 }
@@ -132,7 +168,9 @@ async function checkAllLogits(
   const uploaded = gpu.upload([ids.length], "u32", Uint32Array.from(ids));
   const cache = model.decoder.cache(ids.length, model.dtype);
   model.decoder.rope.table(ids.length);
-  const logits = gpu.scope(() => gpu.keep(model.decoder.logits(model.decoder.forward(model.splice(uploaded, slots), cache))));
+  const logits = gpu.scope(() =>
+    gpu.keep(model.decoder.logits(model.decoder.forward(model.splice(uploaded, slots), cache))),
+  );
   assertClose(`${name} logits`, await gpu.read(logits), want.data as Float32Array, tolerance);
   cache.free();
   gpu.release(logits);

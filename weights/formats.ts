@@ -105,7 +105,8 @@ export async function identify(checkpoint: Checkpoint): Promise<CheckpointFormat
     connectorConfig: config,
     // Apple's -200 marks a place in the prompt; it is not in the vocabulary.
     ...(typeof id === "number" && id >= 0 && { imageTokenId: settings.size(imageTokenId, 0, { min: 0 }) }),
-    padToSquare: kind !== "fast_vlm" && (settings.text("image_aspect_ratio") ?? "pad") === "pad",
+    // transformers' processor crops unless the checkpoint says otherwise; Apple's code pads.
+    padToSquare: (settings.text("image_aspect_ratio") ?? (kind === "fast_vlm" ? "crop" : "pad")) === "pad",
     imageSize: await imageSize(checkpoint, settings),
   };
 }

@@ -22,11 +22,20 @@ export interface Report {
   readonly advice: readonly string[];
 }
 
-const LIMITS = ["maxBufferSize", "maxStorageBufferBindingSize", "maxComputeWorkgroupStorageSize", "maxComputeInvocationsPerWorkgroup"] as const;
+const LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+] as const;
 
 /** Looks at the runtime and its GPU adapter. Never throws for want of one. */
 export async function doctor(): Promise<Report> {
-  const base = { node: process.versions.node, platform: `${process.platform} ${process.arch}`, webgpu: webgpuVersion() };
+  const base = {
+    node: process.versions.node,
+    platform: `${process.platform} ${process.arch}`,
+    webgpu: webgpuVersion(),
+  };
   try {
     const { adapter, how } = await findAdapter();
     const summary = summarize(adapter);
@@ -34,14 +43,22 @@ export async function doctor(): Promise<Report> {
     return { ...base, found: how, adapter: summary, limits, advice: advise(summary) };
   } catch (error) {
     if (!(error instanceof AdapterError)) throw error;
-    return { ...base, found: undefined, adapter: undefined, limits: {}, advice: [error.message, ...(error.hint ? [error.hint] : [])] };
+    return {
+      ...base,
+      found: undefined,
+      adapter: undefined,
+      limits: {},
+      advice: [error.message, ...(error.hint ? [error.hint] : [])],
+    };
   }
 }
 
 function advise({ software, description, f16, subgroups }: AdapterSummary): string[] {
   const advice: string[] = [];
-  if (software) advice.push("This adapter is the CPU. A GPU with its driver installed is tens to hundreds of times faster.");
-  if (/swiftshader/i.test(description)) advice.push(`Mesa's software adapter is about 12 times faster than SwiftShader. ${installHint()}`);
+  if (software)
+    advice.push("This adapter is the CPU. A GPU with its driver installed is tens to hundreds of times faster.");
+  if (/swiftshader/i.test(description))
+    advice.push(`Mesa's software adapter is about 12 times faster than SwiftShader. ${installHint()}`);
   if (!f16) advice.push("No f16 in shaders: weights take twice the memory. A newer driver may have it.");
   if (!subgroups) advice.push("No subgroup operations: matrix products run slower. A newer driver may have them.");
   return advice;
@@ -69,14 +86,21 @@ function render({ node, platform, webgpu, found, adapter, limits, advice }: Repo
   const rows: [string, string][] = [
     ["Node", `${node} on ${platform}`],
     ["webgpu (Dawn)", webgpu ?? pc.yellow("not installed")],
-    ["adapter", adapter ? `${adapter.description} (${adapter.vendor} ${adapter.architecture}), found: ${found}` : pc.red("none")],
+    [
+      "adapter",
+      adapter ? `${adapter.description} (${adapter.vendor} ${adapter.architecture}), found: ${found}` : pc.red("none"),
+    ],
   ];
   if (adapter) {
     rows.push(["software", yes(adapter.software)], ["f16", yes(adapter.f16)]);
-    rows.push(["subgroups", adapter.subgroups ? `${yes(true)}, ${adapter.subgroupMinSize} to ${adapter.subgroupMaxSize} lanes` : yes(false)]);
+    rows.push([
+      "subgroups",
+      adapter.subgroups ? `${yes(true)}, ${adapter.subgroupMinSize} to ${adapter.subgroupMaxSize} lanes` : yes(false),
+    ]);
     rows.push(["timestamps", yes(adapter.timestamps)]);
   }
-  for (const [name, value] of Object.entries(limits)) rows.push([name, value >= 2 ** 20 ? `${Math.round(value / 2 ** 20)} MiB` : String(value)]);
+  for (const [name, value] of Object.entries(limits))
+    rows.push([name, value >= 2 ** 20 ? `${Math.round(value / 2 ** 20)} MiB` : String(value)]);
   const table = rows.map(([name, value]) => `${name.padEnd(34)} ${value}\n`).join("");
   return table + (advice.length > 0 ? `\n${advice.map((line) => `• ${line}\n`).join("")}` : "\nNothing to improve.\n");
 }

@@ -6,9 +6,9 @@ import type { Composition, Result, Source } from "../pipeline/types.ts";
 import { choice, integer, parseFlags } from "./args.ts";
 import { loadProgress } from "./progress.ts";
 
-export const GENERATE_USAGE = `fastvlm generate [--model DIR] [--image FILE …] --prompt TEXT
+export const GENERATE_USAGE = `fastvlm generate --model DIR [--image FILE …] --prompt TEXT
 
-  --model DIR          checkpoint folder or address (FastVLM, or text-only Phi-4 / Qwen2); default: the embedded model
+  --model DIR          checkpoint folder or address (FastVLM, or text-only Phi-4 / Qwen2)
   --vision DIR         with --language, and --projector: put a model together from parts
   --image FILE         JPEG, PNG or WebP, path or address; may be given several times
   --prompt TEXT        the question
@@ -44,7 +44,10 @@ const FLAGS = {
 export async function generate(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseFlags(args, FLAGS, "fastvlm generate --help lists the flags.");
   const prompt = values.prompt ?? positionals.join(" ");
-  if (prompt === "") throw new InputError("--prompt: expected a question, got none", { hint: 'For example: --prompt "What is in this picture?"' });
+  if (prompt === "")
+    throw new InputError("--prompt: expected a question, got none", {
+      hint: 'For example: --prompt "What is in this picture?"',
+    });
   const options = {
     dtype: choice("dtype", values.dtype, "f32", "f16"),
     resize: choice("resize", values.resize, "pad", "crop"),
@@ -68,19 +71,29 @@ export async function generate(args: readonly string[]): Promise<void> {
   if (values.profile) await printProfile(vlm);
 }
 
-/** The checkpoint the flags name, or the embedded model. */
-export function sourceOf(values: { model?: string; vision?: string; projector?: string; language?: string }): Source | Composition {
+/** The checkpoint, or the parts of several, that the flags name. */
+export function sourceOf(values: {
+  model?: string;
+  vision?: string;
+  projector?: string;
+  language?: string;
+}): Source | Composition {
   const { model, vision, projector, language } = values;
-  if (vision === undefined && projector === undefined && language === undefined) return model ?? EMBEDDED;
-  if (model !== undefined) throw new InputError("--model: expected either --model or --vision with --language, got both");
+  if (vision === undefined && projector === undefined && language === undefined) {
+    if (model !== undefined) return model;
+    throw new InputError("--model: expected a checkpoint folder, got none", {
+      hint: "For example a download of apple/FastVLM-0.5B.",
+    });
+  }
+  if (model !== undefined)
+    throw new InputError("--model: expected either --model or --vision with --language, got both");
   if (vision === undefined || language === undefined) {
-    throw new InputError(`--${vision === undefined ? "vision" : "language"}: expected a folder; a composed model needs --vision and --language`);
+    throw new InputError(
+      `--${vision === undefined ? "vision" : "language"}: expected a folder; a composed model needs --vision and --language`,
+    );
   }
   return { vision, language, ...(projector !== undefined && { projector }) };
 }
-
-/** Where the model that comes with the package lies. */
-export const EMBEDDED = new URL("../../weights/fastvlm-tiny/", import.meta.url).pathname;
 
 export function summary({ timings, usage, adapter }: Result): string {
   const ms = (value: number): string => `${value.toFixed(0)} ms`;
@@ -107,6 +120,9 @@ async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true });
-    throw new InputError(`${path}: cannot be written`, { cause, hint: "Check that the folder exists and may be written to." });
+    throw new InputError(`${path}: cannot be written`, {
+      cause,
+      hint: "Check that the folder exists and may be written to.",
+    });
   }
 }

@@ -16,13 +16,15 @@ const FLAGS = {
 export async function inspect(args: readonly string[]): Promise<void> {
   const usage = "fastvlm inspect DIR [--json], or --vision DIR --language DIR";
   const { values, positionals } = parseFlags(args, FLAGS, usage);
-  if (positionals.length > 1) throw new InputError(`inspect: expected one folder, got ${positionals.length}`, { hint: usage });
+  if (positionals.length > 1)
+    throw new InputError(`inspect: expected one folder, got ${positionals.length}`, { hint: usage });
   const [model] = positionals;
   const report = await inspectCheckpoint(sourceOf({ ...values, ...(model !== undefined && { model }) }));
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report));
 }
 
-const bytes = (n: number): string => (n >= 2 ** 30 ? `${(n / 2 ** 30).toFixed(2)} GiB` : `${(n / 2 ** 20).toFixed(1)} MiB`);
+const bytes = (n: number): string =>
+  n >= 2 ** 30 ? `${(n / 2 ** 30).toFixed(2)} GiB` : `${(n / 2 ** 20).toFixed(1)} MiB`;
 const count = (n: number): string => n.toLocaleString("en");
 
 function render({ name, kind, parameters, bytes: total, dtypes, vision, language, memory }: Inspection): string {

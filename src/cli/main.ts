@@ -7,10 +7,10 @@ import { inspect } from "./inspect.ts";
 
 const USAGE = `fastvlm: ask questions about images, on your own GPU
 
-  fastvlm generate --image photo.jpg --prompt "What is in this picture?"
+  fastvlm generate --model DIR --image photo.jpg --prompt "What is in this picture?"
   fastvlm inspect DIR      what a checkpoint is, without loading it
   fastvlm doctor           the GPU adapter, and what would make it faster
-  fastvlm demo             questions about a sample picture
+  fastvlm demo             one answer from the test checkpoint
 
   fastvlm generate --help lists the flags.`;
 
@@ -32,7 +32,9 @@ async function main([command, ...args]: readonly string[]): Promise<void> {
   }
   const run = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
   if (!run) {
-    throw new InputError(`unknown command "${command}": expected ${Object.keys(COMMANDS).join(", ")}`, { hint: "fastvlm help" });
+    throw new InputError(`unknown command "${command}": expected ${Object.keys(COMMANDS).join(", ")}`, {
+      hint: "fastvlm help",
+    });
   }
   await run(args);
 }

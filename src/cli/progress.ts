@@ -11,6 +11,8 @@ export function loadProgress(stream: WriteStream): (loaded: number, total: numbe
     shown = percent;
     const filled = Math.round((percent / 100) * WIDTH);
     const bar = "█".repeat(filled) + "░".repeat(WIDTH - filled);
-    stream.write(percent === 100 ? "\r\x1b[2K" : `\r\x1b[2Kloading ${bar} ${percent} % of ${(total / 2 ** 20).toFixed(0)} MiB`);
+    stream.write(
+      percent === 100 ? "\r\x1b[2K" : `\r\x1b[2Kloading ${bar} ${percent} % of ${(total / 2 ** 20).toFixed(0)} MiB`,
+    );
   };
 }

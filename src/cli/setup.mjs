@@ -1,29 +1,65 @@
-// Installs what is missing, so that `npm start` and `npm test` work right after a clone. Plain JavaScript for Node 20: it runs
-// before anything is installed.
+// Installs what a checkout needs, so that `npm start` and `npm test` work right after a clone. Plain JavaScript for Node 20 without
+// dependencies: it runs before anything is installed.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { findNode24 } from "./node24.mjs";
+
+/** @typedef {Record<string, { version?: string, optional?: boolean }>} Packages */
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const lock = `${root}package-lock.json`;
-const installed = `${root}node_modules/.fastvlm-installed.json`;
 
-const read = (path) => (existsSync(path) ? readFileSync(path, "utf8") : undefined);
-
-if (Number(process.versions.node.split(".")[0]) < 20) {
-  fail(`Node ${process.versions.node} is too old: expected 20 or later.`);
-}
-if (read(installed) !== read(lock) || read(lock) === undefined) {
-  console.error("Installing dependencies (about 300 MB, once) …");
-  const npm = process.platform === "win32" ? "npm.cmd" : "npm";
-  const args = ["ci", "--no-fund", "--no-audit", "--loglevel=error"];
-  const { status, error } = spawnSync(npm, args, { cwd: root, stdio: ["ignore", "ignore", "inherit"], shell: process.platform === "win32" });
-  if (error) fail(`npm could not be started: ${error.message}`);
-  if (status !== 0) fail("npm ci failed; the lines above say why. Is the network there?");
-  copyFileSync(lock, installed);
+/**
+ * The packages that a lock file names.
+ *
+ * @param {string} path of `package-lock.json`, or of the copy npm leaves in `node_modules` when it is done
+ * @returns {Packages | undefined}
+ */
+function packages(path) {
+  try {
+    return JSON.parse(readFileSync(root + path, "utf8")).packages;
+  } catch {
+    return undefined;
+  }
 }
 
+/** True when every package of the lock file is there in its version; optional ones may be missing (other platforms'). */
+function isInstalled() {
+  const wanted = packages("package-lock.json");
+  const installed = packages("node_modules/.package-lock.json");
+  if (!wanted || !installed) return false;
+  return Object.entries(wanted).every(([path, { version, optional }]) => {
+    if (!path.includes("node_modules/")) return true;
+    const found = installed[path];
+    return found ? found.version === version : optional === true;
+  });
+}
+
+/** @param {string} message */
 function fail(message) {
-  console.error(message);
+  console.error(`fastvlm: ${message}`);
   process.exit(1);
+}
+
+function install() {
+  // npm says where it is and which Node runs it; the `node` on the path may be the one that is about to be replaced.
+  const { npm_execpath: npm = "", npm_node_execpath: node = process.execPath } = process.env;
+  const command = npm.endsWith("npm-cli.js") ? [node, npm] : ["npm"];
+  const args = ["ci", "--loglevel=error", "--prefer-offline", "--no-audit", "--no-fund"];
+  const shell = command.length === 1 && process.platform === "win32";
+  const [program = "npm", ...rest] = [...command, ...args];
+  console.log("fastvlm: installing the packages (npm ci, once; about 450 MB on disk) …");
+  const started = Date.now();
+  const { status, error } = spawnSync(program, rest, { cwd: root, stdio: ["ignore", "ignore", "inherit"], shell });
+  if (error) fail(`npm did not start: ${error.message}`);
+  if (status !== 0) fail("npm ci failed, for the reason above. It needs the network, and write access to this folder.");
+  console.log(`fastvlm: installed in ${Math.round((Date.now() - started) / 1000)} s`);
+}
+
+if (Number.parseInt(process.versions.node, 10) < 20) fail(`expected Node 20 or later, got ${process.versions.node}`);
+if (!isInstalled()) install();
+if (!findNode24()) {
+  fail(
+    `no Node 24 from npm for ${process.platform}-${process.arch}: install Node 22.18 or later (this is ${process.versions.node})`,
+  );
 }

@@ -40,8 +40,6 @@ export class Readback {
   #take(bytes: number): GPUBuffer {
     const kept = bytes <= KEPT_BYTES ? this.#idle.pop() : undefined;
     const { MAP_READ, COPY_DST } = GPUBufferUsage;
-    return (
-      kept ?? this.#device.createBuffer({ size: Math.max(bytes, KEPT_BYTES), usage: MAP_READ | COPY_DST })
-    );
+    return kept ?? this.#device.createBuffer({ size: Math.max(bytes, KEPT_BYTES), usage: MAP_READ | COPY_DST });
   }
 }

@@ -1,5 +1,5 @@
 import { FastVLMError, ImageError } from "../errors.ts";
-import { type ImageFormat, readableFormat } from "./format.ts";
+import { FORMAT_NAMES, type ImageFormat, readableFormat } from "./format.ts";
 import { readJpeg, withAdobeSegment } from "./jpeg.ts";
 import { applyOrientation, type Orientation, withoutOrientation } from "./orientation.ts";
 import type { Pixels } from "./pixels.ts";
@@ -29,6 +29,11 @@ export interface Codecs {
 
 /** Pillow refuses pictures above this many pixels as decompression bombs (twice its `MAX_IMAGE_PIXELS`). */
 export const MAX_PIXELS = 178_956_970;
+/**
+ * Pixels times scans of a progressive JPEG. A scan can be a few bytes long, so without a bound a small file keeps a decoder
+ * busy for hours; ordinary files have up to about 20 scans.
+ */
+const MAX_SCANNED_PIXELS = 4e9;
 /** Longest side, the most a JPEG can have; keeps the tables of a resize small. */
 export const MAX_SIDE = 65_535;
 
@@ -54,7 +59,10 @@ export async function decodeImage(
     return options.orientation === false ? pixels : applyOrientation(pixels, orientation.value);
   } catch (cause) {
     if (cause instanceof FastVLMError) throw cause;
-    throw new ImageError(`image: damaged ${format.toUpperCase()}: the decoder gave up`, { cause });
+    throw new ImageError(`image: damaged ${FORMAT_NAMES[format]}, or of a rare kind: the decoder gave up`, {
+      hint: "open the picture in an image editor and save it again",
+      cause,
+    });
   }
 }
 
@@ -73,6 +81,11 @@ const decoders: Record<ImageFormat, (bytes: Uint8Array, codecs: Codecs) => Promi
   async jpeg(bytes, codecs) {
     const info = readJpeg(bytes);
     checkSize(info);
+    if (info.scans * info.width * info.height > MAX_SCANNED_PIXELS) {
+      throw new ImageError(
+        `image: JPEG of ${info.width} × ${info.height} pixels in ${info.scans} scans: too much work`,
+      );
+    }
     const cmyk = info.components === 4;
     const upright = withoutOrientation(bytes, info.orientation);
     const file = cmyk && !info.adobe ? withAdobeSegment(upright) : upright;

@@ -3,7 +3,8 @@ import { ImageError } from "../errors.ts";
 /** Formats that `decodeImage` reads. */
 export type ImageFormat = "jpeg" | "png" | "webp";
 
-const READABLE: readonly string[] = ["jpeg", "png", "webp"];
+/** The readable formats as people write them. */
+export const FORMAT_NAMES: Readonly<Record<ImageFormat, string>> = { jpeg: "JPEG", png: "PNG", webp: "WebP" };
 
 /** `at`: byte offset of the signature; `.` in a signature stands for any byte. */
 const SIGNATURES: readonly { format: string; at: number; bytes: string }[] = [
@@ -54,7 +55,7 @@ export function readableFormat(bytes: Uint8Array): ImageFormat {
     const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
     throw new ImageError(`image: expected JPEG, PNG or WebP, got unknown bytes (they start with ${start})`, { hint });
   }
-  if (!READABLE.includes(format)) {
+  if (!(format in FORMAT_NAMES)) {
     throw new ImageError(`image: expected JPEG, PNG or WebP, got ${format.toUpperCase()}`, {
       hint: format === "html" ? "the address leads to a web page; use the address of the picture itself" : hint,
     });

@@ -7,6 +7,8 @@ export interface JpegInfo {
   readonly height: number;
   /** 1 grey, 3 colour, 4 CMYK or YCCK. */
   readonly components: number;
+  /** Times that a decoder goes over the picture; more than one when it is progressive. */
+  readonly scans: number;
   /** An Adobe segment is present; it says how four components are stored. */
   readonly adobe: boolean;
   readonly orientation: Orientation;
@@ -22,12 +24,6 @@ const standsAlone = (marker: number): boolean => marker === 0x01 || (marker >= 0
 /** A start-of-frame marker, whatever its coding process. */
 const isFrame = (marker: number): boolean =>
   marker >= SOF_FIRST && marker <= SOF_LAST && marker !== DHT && marker !== JPG && marker !== DAC;
-
-/**
- * A progressive picture is gone over once per scan, and a scan can be a few bytes long: without a bound, a small file
- * keeps a decoder busy for hours. Ordinary files have up to about 20 scans.
- */
-const MAX_SCANNED_PIXELS = 4e9;
 
 /**
  * Walks the markers of a JPEG file (ITU-T T.81 annex B) to its end.
@@ -66,13 +62,10 @@ export function readJpeg(file: Uint8Array): JpegInfo {
     } else if (marker === SOS) {
       if (!frame) throw new ImageError("image: damaged JPEG: no frame header before the first scan");
       scans++;
-      if (scans * frame.width * frame.height > MAX_SCANNED_PIXELS) {
-        throw new ImageError(`image: JPEG of ${frame.width} × ${frame.height} with more than ${scans - 1} scans`);
-      }
     }
   }
   if (!frame || scans === 0) throw new ImageError("image: damaged JPEG: it ends before the first scan");
-  return { ...frame, adobe, orientation };
+  return { ...frame, scans, adobe, orientation };
 }
 
 /**

@@ -52,7 +52,7 @@ export function readExifOrientation(file: Uint8Array, start: number, end: number
 /** The same file with its orientation set to "upright", so that no decoder can turn the picture on its own. */
 export function withoutOrientation(file: Uint8Array, { value, at }: Orientation): Uint8Array {
   if (value === 1) return file;
-  const upright = file.slice();
+  const upright = new Uint8Array(file); // a copy; `slice` of a Node Buffer is none
   upright[at] = 1;
   return upright;
 }

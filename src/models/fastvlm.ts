@@ -55,7 +55,9 @@ export class FastVLMModel {
 
   #requireEye(): Eye {
     if (!this.eye) {
-      throw new InputError("this checkpoint reads text only: expected no image", { hint: "Load a FastVLM checkpoint, or add --vision and --projector." });
+      throw new InputError("this checkpoint reads text only: expected no image", {
+        hint: "Load a FastVLM checkpoint, or add --vision and --projector.",
+      });
     }
     return this.eye;
   }

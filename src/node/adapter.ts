@@ -6,14 +6,6 @@ import { hasVulkanLoader, loadLibrary } from "./vulkan.ts";
 
 type Dawn = typeof import("webgpu");
 
-interface Instance {
-  readonly api: GPU;
-  readonly how: string;
-}
-
-/** Dawn crashes when an instance is collected before its devices, so none ever is. They do not keep the process running. */
-const instances: Instance[] = [];
-
 /** An adapter and how it was found. */
 export interface FoundAdapter {
   readonly adapter: GPUAdapter;
@@ -21,25 +13,114 @@ export interface FoundAdapter {
   readonly how: string;
 }
 
+const REQUEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
+
+/** Dawn crashes when an instance is collected before its devices, so none ever is. They let the process end by itself. */
+const instances: { readonly api: GPU; readonly how: string }[] = [];
+
 /**
- * Finds a GPU adapter: the system's own, else SwiftShader (a CPU adapter) when its npm package is installed on x64 Linux.
+ * Finds a GPU adapter: the system's own, else SwiftShader (a CPU adapter) where its npm package is installed on x64 Linux.
  *
- * @param options.software wants an adapter on the CPU even where there is a GPU. Default false
  * @throws AdapterError when there is none, or the `webgpu` package does not run here
  */
-export async function findAdapter(options: { software?: boolean } = {}): Promise<FoundAdapter> {
+export async function findAdapter(): Promise<FoundAdapter> {
   const dawn = await importDawn();
-  const request: GPURequestAdapterOptions = options.software
-    ? { forceFallbackAdapter: true }
-    : { powerPreference: "high-performance" };
-  const ways = [...instances.map((instance) => async () => instance), openSystem, openSwiftShader];
-  for (const way of ways) {
-    const instance = await way(dawn);
-    const adapter = await instance?.api.requestAdapter(request);
-    if (instance && adapter) {
-      if (!instances.includes(instance)) instances.push(instance);
-      return { adapter, how: instance.how };
+  Object.assign(globalThis, dawn.globals);
+  for (const { api, how } of instances) {
+    const adapter = await api.requestAdapter(REQUEST);
+    if (adapter) return { adapter, how };
+  }
+  const found = (await systemAdapter(dawn)) ?? (await swiftShaderAdapter(dawn));
+  if (!found) throw new AdapterError("no GPU adapter found", { hint: installHint() });
+  return found;
+}
+
+/** Opens the engine on the best adapter of this machine. */
+export async function openNodeGpu({ profile = false }: { profile?: boolean } = {}): Promise<Gpu> {
+  const { adapter } = await findAdapter();
+  return Gpu.open(adapter, { wait: patientWait, profile });
+}
+
+/** What to install for an adapter, or for a better one: one sentence. */
+export function installHint(): string {
+  if (process.platform !== "linux") return "Update the graphics driver.";
+  let release = "";
+  try {
+    release = readFileSync("/etc/os-release", "utf8");
+  } catch {
+    // A distribution without the file gets the general advice.
+  }
+  const driver = "Install the GPU vendor's Vulkan driver, or Mesa's, which also has one for the CPU:";
+  if (/^VERSION_CODENAME=bookworm$/m.test(release)) {
+    return `${driver} apt-get install libvulkan1 && apt-get install -t bookworm-backports mesa-vulkan-drivers (Debian 12's own is too old).`;
+  }
+  if (/^ID(_LIKE)?=.*(debian|ubuntu)/m.test(release))
+    return `${driver} apt-get install libvulkan1 mesa-vulkan-drivers.`;
+  const portable = process.arch === "x64" ? ` Without root: npm install ${SWIFTSHADER_PACKAGE}.` : "";
+  return `${driver} packages vulkan-loader and mesa-vulkan-drivers, or what they are called here.${portable}`;
+}
+
+async function importDawn(): Promise<Dawn> {
+  try {
+    return await import("webgpu");
+  } catch (cause) {
+    const reason = (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0];
+    throw new AdapterError(`the webgpu package does not run here: ${reason}`, {
+      cause,
+      hint: "npm install webgpu; it runs on macOS, Windows, and Linux with glibc 2.34 or later (Debian 12, Ubuntu 22.04).",
+    });
+  }
+}
+
+async function systemAdapter(dawn: Dawn): Promise<FoundAdapter | null> {
+  if (process.platform === "linux" && !hasVulkanLoader()) return null; // Dawn would print a warning
+  return openInstance(dawn, "system driver");
+}
+
+async function swiftShaderAdapter(dawn: Dawn): Promise<FoundAdapter | null> {
+  const swiftShader = await findSwiftShader();
+  if (!swiftShader) return null;
+  const systemLoader = hasVulkanLoader();
+  if (!systemLoader && !loadLibrary(swiftShader.loader)) return null;
+  // The loader reads the variables when Dawn first asks it for adapters; child processes must not inherit them.
+  const { VK_DRIVER_FILES, VK_ICD_FILENAMES } = process.env;
+  const before = { VK_DRIVER_FILES, VK_ICD_FILENAMES };
+  process.env.VK_DRIVER_FILES = process.env.VK_ICD_FILENAMES = swiftShader.manifest;
+  try {
+    return await openInstance(dawn, `SwiftShader from npm, ${systemLoader ? "system" : "npm"} Vulkan loader`);
+  } finally {
+    for (const [name, value] of Object.entries(before)) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
     }
   }
-  throw new AdapterError("no GPU adapter found", { hint: `${installHint()}; fastvlm doctor tells more` });
 }
+
+async function openInstance(dawn: Dawn, how: string): Promise<FoundAdapter | null> {
+  const api = dawn.create([]);
+  const adapter = await api.requestAdapter(REQUEST);
+  if (!adapter) return null;
+  instances.push({ api, how });
+  return { adapter, how };
+}
+
+/**
+ * Waits for the GPU without burning a core. Node's WebGPU completes promises from a busy loop of immediates; on a CPU
+ * adapter that loop takes time from the very work it waits for. Short waits spin, longer ones sleep between looks.
+ */
+export async function patientWait<T>(promise: Promise<T>): Promise<T> {
+  let done = false;
+  const settle = (): void => {
+    done = true;
+  };
+  promise.then(settle, settle);
+  const started = performance.now();
+  while (!done) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const waited = performance.now() - started;
+    if (!done && waited > 0.2) Atomics.wait(SLEEPER, 0, 0, waited > 5 ? 0.5 : 0.05);
+  }
+  return promise;
+}
+
+const SLEEPER = new Int32Array(new SharedArrayBuffer(4));

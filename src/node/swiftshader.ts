@@ -94,12 +94,14 @@ async function temporaryFolder(): Promise<string> {
 
 /** The regular files of a tar archive, by base name. */
 function untar(archive: Buffer): Map<string, Buffer> {
-  const text = (start: number, length: number): string => archive.toString("latin1", start, start + length).split("\0", 1)[0]!;
+  const text = (start: number, length: number): string =>
+    archive.toString("latin1", start, start + length).split("\0", 1)[0]!;
   const files = new Map<string, Buffer>();
   for (let at = 0; at + 512 <= archive.length && archive[at] !== 0; ) {
     const size = Number.parseInt(text(at + 124, 12), 8);
     const type = text(at + 156, 1);
-    if (type === "0" || type === "") files.set(text(at, 100).split("/").at(-1)!, archive.subarray(at + 512, at + 512 + size));
+    if (type === "0" || type === "")
+      files.set(text(at, 100).split("/").at(-1)!, archive.subarray(at + 512, at + 512 + size));
     at += 512 + Math.ceil(size / 512) * 512;
   }
   return files;

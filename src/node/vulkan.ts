@@ -40,7 +40,8 @@ export function vulkanDrivers(env: NodeJS.ProcessEnv = process.env): string[] {
     env.XDG_DATA_HOME || join(home, ".local/share"),
     ...list(env.XDG_DATA_DIRS || "/usr/local/share:/usr/share"),
   ];
-  const places = chosen.length > 0 ? chosen : [...list(env.VK_ADD_DRIVER_FILES), ...roots.map((root) => join(root, "vulkan/icd.d"))];
+  const places =
+    chosen.length > 0 ? chosen : [...list(env.VK_ADD_DRIVER_FILES), ...roots.map((root) => join(root, "vulkan/icd.d"))];
   return [...new Set(places.flatMap(manifests))];
 }
 

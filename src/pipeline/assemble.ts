@@ -10,9 +10,9 @@ import { Connector } from "../models/connector.ts";
 import { connectorConfig } from "../models/connector_config.ts";
 import { decoderConfig } from "../models/decoder/config.ts";
 import { Decoder } from "../models/decoder/decoder.ts";
-import { type Eye, FastVLMModel } from "../models/fastvlm.ts";
 import { fastvithdConfig } from "../models/fastvithd/config.ts";
 import { FastViTHD } from "../models/fastvithd/tower.ts";
+import { type Eye, FastVLMModel } from "../models/fastvlm.ts";
 
 /** A checkpoint and what it turned out to be. */
 export interface Part {
@@ -73,7 +73,8 @@ export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16"): Assemble
   };
   try {
     const decoder = assembleDecoder(parts.language, cursor(parts.language));
-    const eye = parts.vision && parts.projector && assembleEye(parts.vision, parts.projector, cursor, decoder.config.hiddenSize);
+    const eye =
+      parts.vision && parts.projector && assembleEye(parts.vision, parts.projector, cursor, decoder.config.hiddenSize);
     const whole = new Set([parts.language, parts.vision, parts.projector]).size === 1;
     if (whole || !parts.vision) refuseUnused(parts.language, cursor(parts.language));
     return { model: new FastVLMModel(gpu, decoder, eye, dtype), weights: [...cursors.values()] };
@@ -97,7 +98,8 @@ function assembleDecoder({ checkpoint, format }: Part, w: Weights): Decoder {
 /** Only the tower of a FastViTHD checkpoint. */
 export function assembleTower({ checkpoint, format }: Part, w: Weights): FastViTHD {
   const { vision } = format;
-  if (!vision) throw new ConfigError(`${checkpoint.name}: expected a FastViTHD tower, found a ${format.kind} checkpoint`);
+  if (!vision)
+    throw new ConfigError(`${checkpoint.name}: expected a FastViTHD tower, found a ${format.kind} checkpoint`);
   const rename = vision.style === "apple" ? appleNames : (path: string): string => path;
   return new FastViTHD(w.renamed(vision.prefix, rename), fastvithdConfig(format.visionConfig));
 }
@@ -115,9 +117,12 @@ function assembleEye(vision: Part, projector: Part, cursor: (part: Part) => Weig
   const last = checkpoint.tensors.get(`${modules.at(-1)}.weight`);
   const [outputs] = last?.shape ?? [];
   if (outputs !== hiddenSize) {
-    throw new WeightError(`the projector of ${checkpoint.name} makes tokens of ${outputs} elements: expected ${hiddenSize}, the language model's width`, {
-      hint: "Use a projector trained for this language model.",
-    });
+    throw new WeightError(
+      `the projector of ${checkpoint.name} makes tokens of ${outputs} elements: expected ${hiddenSize}, the language model's width`,
+      {
+        hint: "Use a projector trained for this language model.",
+      },
+    );
   }
   const config = connectorConfig(format.connectorConfig, tower.config.outputChannels, hiddenSize);
   const at = (names: readonly string[]): Weights[] => names.map((name) => w.at(name));
@@ -128,7 +133,10 @@ function assembleEye(vision: Part, projector: Part, cursor: (part: Part) => Weig
 function refuseUnused({ checkpoint }: Part, w: Weights): void {
   const unused = w.unused(isIgnorable);
   if (unused.length === 0) return;
-  throw new WeightError(`${checkpoint.name}: ${unused.length} tensors belong to no part of the model: ${unused.slice(0, 5).join(", ")}${unused.length > 5 ? ", …" : ""}`, {
-    hint: "config.json and the weights belong to different models.",
-  });
+  throw new WeightError(
+    `${checkpoint.name}: ${unused.length} tensors belong to no part of the model: ${unused.slice(0, 5).join(", ")}${unused.length > 5 ? ", …" : ""}`,
+    {
+      hint: "config.json and the weights belong to different models.",
+    },
+  );
 }

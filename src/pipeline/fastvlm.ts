@@ -164,7 +164,10 @@ export class FastVLM {
     return imageTokens;
   }
 
-  async #preprocess(images: readonly ImageInput[], signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>[]> {
+  async #preprocess(
+    images: readonly ImageInput[],
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
     const { imageSize: size, resize: mode, orientation } = this.#loaded;
     const result: Uint8Array<ArrayBuffer>[] = [];
     for (const image of images) {

@@ -1,8 +1,8 @@
 import { argmax } from "../../kernels/argmax.ts";
 import { ContextError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
 import type { KvCache } from "../models/decoder/kv_cache.ts";
 import type { FastVLMModel, PromptToken } from "../models/fastvlm.ts";
-import type { Gpu } from "../gpu/gpu.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** Caches are made in steps of this many tokens, so that prompts of similar length share buffers. */
@@ -35,7 +35,12 @@ export class Generation {
    * @param features image tokens [N, D] by slot index; must outlive the constructor only
    * @throws ContextError when prompt and answer do not fit the model's context; nothing has run by then
    */
-  constructor(model: FastVLMModel, prompt: readonly PromptToken[], features: readonly Tensor[], options: GenerationOptions) {
+  constructor(
+    model: FastVLMModel,
+    prompt: readonly PromptToken[],
+    features: readonly Tensor[],
+    options: GenerationOptions,
+  ) {
     const { gpu, decoder } = model;
     const ids: number[] = [];
     const slots: { at: number; tokens: Tensor }[] = [];

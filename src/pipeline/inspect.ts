@@ -1,8 +1,8 @@
-import { sizeOf } from "../tensor/shape.ts";
 import type { CheckpointKind } from "../../weights/formats.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { DecoderConfig } from "../models/decoder/config.ts";
 import type { FastViTHDConfig } from "../models/fastvithd/config.ts";
+import { sizeOf } from "../tensor/shape.ts";
 import { assemble, openParts, type Parts } from "./assemble.ts";
 import { openFolders } from "./folders.ts";
 import type { Composition, Source } from "./types.ts";
@@ -18,7 +18,9 @@ export interface Inspection {
   /** Bytes of weights on disk, all and by stored type. */
   readonly bytes: number;
   readonly dtypes: Readonly<Record<string, number>>;
-  readonly vision: (FastViTHDConfig & { imageSize: number; tokensPerImage: number; resize: "pad" | "crop" }) | undefined;
+  readonly vision:
+    | (FastViTHDConfig & { imageSize: number; tokensPerImage: number; resize: "pad" | "crop" })
+    | undefined;
   readonly language: DecoderConfig;
   /** GPU bytes at each precision: weights, activations at their peak, and KV cache of one image and 2048 tokens. */
   readonly memory: Readonly<Record<"f16" | "f32", { weights: number; activations: number; cache: number }>>;
@@ -48,10 +50,23 @@ export async function inspectCheckpoint(source: Source | Composition): Promise<I
   };
   const language = model.decoder.config;
   const memory = { f16: await memoryAt(parts, "f16", imageSize), f32: await memoryAt(parts, "f32", imageSize) };
-  return { name: parts.language.checkpoint.folder.name, kind: parts.language.format.kind, parameters, bytes, dtypes, vision, language, memory };
+  return {
+    name: parts.language.checkpoint.folder.name,
+    kind: parts.language.format.kind,
+    parameters,
+    bytes,
+    dtypes,
+    vision,
+    language,
+    memory,
+  };
 }
 
-async function memoryAt(parts: Parts, dtype: "f16" | "f32", imageSize: number): Promise<{ weights: number; activations: number; cache: number }> {
+async function memoryAt(
+  parts: Parts,
+  dtype: "f16" | "f32",
+  imageSize: number,
+): Promise<{ weights: number; activations: number; cache: number }> {
   const gpu = Gpu.dry();
   const { model } = assemble(gpu, parts, dtype);
   const weights = gpu.memory.used;
@@ -59,6 +74,8 @@ async function memoryAt(parts: Parts, dtype: "f16" | "f32", imageSize: number): 
   const imageTokens = model.eye ? model.imageTokens(imageSize, imageSize) : 0;
   const tokens = Math.min(maxPositions, imageTokens + CONTEXT_TOKENS);
   const cache = 2 * layers * tokens * kvHeads * headDim * (dtype === "f16" ? 2 : 4);
-  const activations = model.eye ? await gpu.rehearse(() => model.encode(gpu.empty([1, imageSize, imageSize, 3], dtype))) : 0;
+  const activations = model.eye
+    ? await gpu.rehearse(() => model.encode(gpu.empty([1, imageSize, imageSize, 3], dtype)))
+    : 0;
   return { weights, activations, cache };
 }

@@ -10,8 +10,8 @@ import { platform } from "./platform.ts";
 import { loadText } from "./text.ts";
 import type { Composition, LoadOptions, Source } from "./types.ts";
 
-/** Prompt length that pipelines are compiled for; they serve any length of at least 8. */
-const REHEARSED_TOKENS = 64;
+/** Prompt length that pipelines are compiled for: they serve any length of at least 8, and no LongRoPE switch is so early. */
+const REHEARSED_TOKENS = 16;
 
 /** Opens the GPU and the checkpoint, and puts the model on it, ready for its first question. */
 export async function loadModel(source: Source | Composition, options: LoadOptions): Promise<Loaded> {
@@ -42,7 +42,9 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
 async function placeModel(gpu: Gpu, parts: Parts, imageSize: number, options: LoadOptions): Promise<FastVLMModel> {
   const dtype = options.dtype ?? defaultDType(parts.language, gpu);
   if (dtype === "f16" && !gpu.adapter.f16) {
-    throw new AdapterError(`${gpu.adapter.description}: f16 was asked for, and this adapter has none`, { hint: "Use --dtype f32." });
+    throw new AdapterError(`${gpu.adapter.description}: f16 was asked for, and this adapter has none`, {
+      hint: "Use --dtype f32.",
+    });
   }
   const { model, weights } = assemble(gpu, parts, dtype);
   const { signal, onProgress } = options;

@@ -57,7 +57,8 @@ export class Trace {
   /** The trace as a safetensors file: every stage, the logits of every step, and the tokens. */
   async encode(): Promise<Uint8Array<ArrayBuffer>> {
     const tensors: Record<string, OutputTensor> = {};
-    for (const [name, { shape, data }] of Object.entries(await this.collect())) tensors[name] = { dtype: "F32", shape, data };
+    for (const [name, { shape, data }] of Object.entries(await this.collect()))
+      tensors[name] = { dtype: "F32", shape, data };
     const tokens = BigInt64Array.from(this.#tokens, BigInt);
     tensors.greedy_tokens = { dtype: "I64", shape: [tokens.length], data: tokens };
     return encodeSafetensors(tensors, { format: "pt" });
@@ -72,7 +73,10 @@ export class Trace {
 }
 
 /** [B, H, W, C] → [B, C, H, W] */
-function channelsFirst(shape: readonly number[], data: Float32Array): { shape: number[]; data: Float32Array<ArrayBuffer> } {
+function channelsFirst(
+  shape: readonly number[],
+  data: Float32Array,
+): { shape: number[]; data: Float32Array<ArrayBuffer> } {
   const [B = 1, H = 1, W = 1, C = 1] = shape;
   const out = new Float32Array(data.length);
   for (let b = 0; b < B; b++) {

@@ -59,9 +59,16 @@ class Attention {
     this.#name = name;
     this.#qkv = config.fused
       ? w.tensor("qkv_proj.weight", [width, D])
-      : w.concat(["q_proj.weight", "k_proj.weight", "v_proj.weight"], rows.map((r) => [r, D]));
+      : w.concat(
+          ["q_proj.weight", "k_proj.weight", "v_proj.weight"],
+          rows.map((r) => [r, D]),
+        );
     this.#bias = config.attentionBias
-      ? w.concat(["q_proj.bias", "k_proj.bias", "v_proj.bias"], rows.map((r) => [r]), { dtype: "f32" })
+      ? w.concat(
+          ["q_proj.bias", "k_proj.bias", "v_proj.bias"],
+          rows.map((r) => [r]),
+          { dtype: "f32" },
+        )
       : undefined;
     this.#out = w.tensor("o_proj.weight", [D, heads * headDim]);
   }
@@ -90,7 +97,13 @@ class GatedMlp {
     this.#name = name;
     this.#gateUp = fused
       ? w.tensor("gate_up_proj.weight", [2 * I, D])
-      : w.concat(["gate_proj.weight", "up_proj.weight"], [[I, D], [I, D]]);
+      : w.concat(
+          ["gate_proj.weight", "up_proj.weight"],
+          [
+            [I, D],
+            [I, D],
+          ],
+        );
     this.#down = w.tensor("down_proj.weight", [D, I]);
   }
 

@@ -24,7 +24,13 @@ export class RepMixerBlock {
   constructor(w: Weights, channels: number, { mlpRatio }: FastViTHDConfig, name: string) {
     this.#name = name;
     this.#mix = new DepthwiseConv(w.at("token_mixer"), "repmixer", channels, channels, { kernel: 3 });
-    this.#ffn = new ConvFfn(w.at("mlp"), channels, mlpRatio, layerScale(w, "layer_scale.gamma", channels), `${name}.mlp`);
+    this.#ffn = new ConvFfn(
+      w.at("mlp"),
+      channels,
+      mlpRatio,
+      layerScale(w, "layer_scale.gamma", channels),
+      `${name}.mlp`,
+    );
   }
 
   /** [B, H, W, C] → [B, H, W, C] */
@@ -64,7 +70,13 @@ export class AttentionBlock {
       bias: mixer.tensor("proj.bias", [channels], { dtype: "f32" }),
     };
     this.#gamma = layerScale(w, "layer_scale_1.gamma", channels);
-    this.#ffn = new ConvFfn(w.at("mlp"), channels, mlpRatio, layerScale(w, "layer_scale_2.gamma", channels), `${name}.mlp`);
+    this.#ffn = new ConvFfn(
+      w.at("mlp"),
+      channels,
+      mlpRatio,
+      layerScale(w, "layer_scale_2.gamma", channels),
+      `${name}.mlp`,
+    );
   }
 
   /** [B, H, W, C] → [B, H, W, C] */
@@ -87,7 +99,11 @@ export class Downsample {
 
   constructor(w: Weights, inputs: number, outputs: number, name: string) {
     this.#name = name;
-    this.#large = new DepthwiseConv(w.at("proj").at(0), "largekernel", inputs, outputs, { kernel: 7, stride: 2, activation: "gelu" });
+    this.#large = new DepthwiseConv(w.at("proj").at(0), "largekernel", inputs, outputs, {
+      kernel: 7,
+      stride: 2,
+      activation: "gelu",
+    });
     this.#mix = new PointwiseConv(w.at("proj").at(1), outputs, outputs);
   }
 
@@ -116,7 +132,10 @@ export class FinalConv {
   forward(x: Tensor): Tensor {
     const { gpu } = x;
     const features = gpu.mark(`${this.#name}.reparam_conv`, this.#conv.forward(x));
-    const squeezed = linear(channelMean(features), this.#squeeze.weight, { bias: this.#squeeze.bias, activation: "relu" });
+    const squeezed = linear(channelMean(features), this.#squeeze.weight, {
+      bias: this.#squeeze.bias,
+      activation: "relu",
+    });
     const gate = linear(squeezed, this.#excite.weight, { bias: this.#excite.bias, activation: "sigmoid" }); // [B, 2C]
     return gpu.mark(this.#name, channelScale(features, gate, { activation: "gelu" }));
   }

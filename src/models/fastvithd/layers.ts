@@ -20,7 +20,13 @@ export class DenseConv {
   readonly #bias: Tensor;
 
   constructor(w: Weights, inputs: number, outputs: number) {
-    ({ weight: this.#weight, bias: this.#bias } = reparam(w, { kind: "mobileone", layout: "dense", inputs, outputs, kernel: 3 }));
+    ({ weight: this.#weight, bias: this.#bias } = reparam(w, {
+      kind: "mobileone",
+      layout: "dense",
+      inputs,
+      outputs,
+      kernel: 3,
+    }));
   }
 
   /** [B, H, W, I] → [B, ⌈H/2⌉, ⌈W/2⌉, O] */
@@ -35,7 +41,13 @@ export class PointwiseConv {
   readonly #bias: Tensor;
 
   constructor(w: Weights, inputs: number, outputs: number) {
-    ({ weight: this.#weight, bias: this.#bias } = reparam(w, { kind: "mobileone", layout: "pointwise", inputs, outputs, kernel: 1 }));
+    ({ weight: this.#weight, bias: this.#bias } = reparam(w, {
+      kind: "mobileone",
+      layout: "pointwise",
+      inputs,
+      outputs,
+      kernel: 1,
+    }));
   }
 
   /** [B, H, W, I] → [B, H, W, O] */
@@ -85,7 +97,10 @@ export class ConvFfn {
   /** [B, H, W, C] → [B, H, W, C]: x + γ · ffn(x) */
   forward(x: Tensor): Tensor {
     const { gpu } = x;
-    const mixed = gpu.mark(`${this.#name}.conv`, depthwiseConv2d(x, this.#conv.weight, { bias: this.#conv.bias, stride: 1 }));
+    const mixed = gpu.mark(
+      `${this.#name}.conv`,
+      depthwiseConv2d(x, this.#conv.weight, { bias: this.#conv.bias, stride: 1 }),
+    );
     const hidden = linear(mixed, this.#fc1.weight, { bias: this.#fc1.bias, activation: "gelu" }); // [B, H, W, 4C]
     gpu.mark(`${this.#name}.act`, hidden);
     return linear(hidden, this.#fc2.weight, { bias: this.#fc2.bias, scale: this.#gamma, residual: x });

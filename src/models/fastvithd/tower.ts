@@ -51,7 +51,12 @@ class Stage {
     const attends = index >= 3;
     const steps: ((x: Tensor) => Tensor)[] = [];
     if (index > 0) {
-      const downsample = new Downsample(w.at("downsample"), config.embedDims[index - 1]!, channels, `${name}.downsample`);
+      const downsample = new Downsample(
+        w.at("downsample"),
+        config.embedDims[index - 1]!,
+        channels,
+        `${name}.downsample`,
+      );
       steps.push((x) => downsample.forward(x));
     }
     if (attends) {

@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 import { choice, integer, parseFlags } from "../src/cli/args.ts";
-import { EMBEDDED } from "../src/cli/generate.ts";
+import { sourceOf } from "../src/cli/generate.ts";
 import { FastVLMError, InputError } from "../src/errors.ts";
 import { FastVLM } from "../src/node.ts";
 import type { Result } from "../src/pipeline/types.ts";
@@ -18,12 +18,12 @@ const FLAGS = {
 } as const;
 
 /** Times one question again and again; the first run is cold, the table shows the median of the others. */
-async function main(args: readonly string[]): Promise<void> {
+async function bench(args: readonly string[]): Promise<void> {
   const { values } = parseFlags(args, FLAGS, USAGE);
   if (values.image === undefined) throw new InputError("--image: expected a picture, got none", { hint: USAGE });
   const runs = integer("runs", values.runs, 1, 1000) ?? 5;
   const options = { dtype: choice("dtype", values.dtype, "f32", "f16"), imageSize: integer("image-size", values["image-size"], 64) };
-  using vlm = await FastVLM.load(values.model ?? EMBEDDED, options);
+  using vlm = await FastVLM.load(sourceOf(values), options);
   const results: Result[] = [];
   for (let run = 0; run <= runs; run++) {
     const request = { images: [values.image], prompt: values.prompt ?? "Describe the picture.", maxTokens: integer("max-tokens", values["max-tokens"], 1) ?? 32 };
@@ -51,7 +51,13 @@ async function main(args: readonly string[]): Promise<void> {
   process.stdout.write(`GPU memory peak ${(vlm.gpu.memory.peak / 2 ** 20).toFixed(0)} MiB, resident ${(rss / 2 ** 20).toFixed(0)} MiB\n`);
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`${error instanceof FastVLMError ? `error: ${error.message}\n${error.hint ? `hint:  ${error.hint}\n` : ""}` : String(error)}\n`);
-  process.exitCode = error instanceof FastVLMError ? 2 : 1;
-});
+/** Runs the bench; called by `bench/ttft.ts`. */
+export async function main(args: readonly string[]): Promise<void> {
+  try {
+    await bench(args);
+  } catch (error) {
+    if (!(error instanceof FastVLMError)) throw error;
+    process.stderr.write(`error: ${error.message}\n${error.hint ? `hint:  ${error.hint}\n` : ""}`);
+    process.exitCode = 2;
+  }
+}
