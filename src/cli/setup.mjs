@@ -60,6 +60,6 @@ if (Number.parseInt(process.versions.node, 10) < 20) fail(`expected Node 20 or l
 if (!isInstalled()) install();
 if (!findNode24()) {
   fail(
-    `no Node 24 from npm for ${process.platform}-${process.arch}: install Node 22.18 or later (this is ${process.versions.node})`,
+    `no Node 24 from npm for ${process.platform}-${process.arch}: install Node 24 or later (this is ${process.versions.node})`,
   );
 }

@@ -76,6 +76,7 @@ export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16"): Assemble
     const eye =
       parts.vision && parts.projector && assembleEye(parts.vision, parts.projector, cursor, decoder.config.hiddenSize);
     const whole = new Set([parts.language, parts.vision, parts.projector]).size === 1;
+    for (const w of cursors.values()) w.check();
     if (whole || !parts.vision) refuseUnused(parts.language, cursor(parts.language));
     return { model: new FastVLMModel(gpu, decoder, eye, dtype), weights: [...cursors.values()] };
   } catch (error) {

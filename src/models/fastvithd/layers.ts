@@ -115,12 +115,12 @@ export interface Affine {
 /** Weight and bias of a 1×1 convolution stored as [O, I, 1, 1]. */
 export function pointwiseWeights(w: Weights, inputs: number, outputs: number): Affine {
   return {
-    weight: w.computed([["weight", [outputs, inputs, 1, 1]]], [outputs, inputs], ([weight]) => weight!),
+    weight: w.tensor("weight", [outputs, inputs, 1, 1], { as: [outputs, inputs] }),
     bias: w.tensor("bias", [outputs], { dtype: "f32" }),
   };
 }
 
 /** Layer scale γ, stored as [C, 1, 1]. */
 export function layerScale(w: Weights, name: string, channels: number): Tensor {
-  return w.computed([[name, [channels, 1, 1]]], [channels], ([gamma]) => gamma!, { dtype: "f32" });
+  return w.tensor(name, [channels, 1, 1], { as: [channels], dtype: "f32" });
 }

@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { ContextError, FastVLM, FastVLMError, ImageError, InputError, type Result } from "../src/node.ts";
+import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
+import { headerLength, parseHeader } from "../weights/safetensors.ts";
+import { GOLDEN } from "./golden.ts";
+
+const path = (file: string): string => fileURLToPath(new URL(file, GOLDEN));
+const PICTURE = path("preprocess/exif_6.jpg");
+const vlm = await FastVLM.load(path("models/fastvlm_hf"), { dtype: "f32" });
+after(() => vlm.close());
+
+async function answer(model: FastVLM, options: Parameters<FastVLM["generate"]>[0]): Promise<Result> {
+  let joined = "";
+  for await (const piece of model.generate(options)) {
+    joined += piece.text;
+    if (piece.result) {
+      assert.equal(joined, piece.result.text);
+      return piece.result;
+    }
+  }
+  throw new Error("no result");
+}
+
+test("an answer has text, tokens, usage and timings", async () => {
+  const result = await answer(vlm, { images: [PICTURE], prompt: "What is it?", maxTokens: 6 });
+  assert.equal(result.tokens.length, 6);
+  assert.equal(result.finishReason, "length");
+  assert.equal(result.usage.imageTokens, 9);
+  assert.equal(result.usage.completionTokens, 6);
+  assert.ok(result.usage.promptTokens > 9);
+  assert.ok(result.timings.firstToken >= result.timings.prefill + result.timings.vision);
+});
+
+test("a path, bytes and pixels of one picture give one answer", async () => {
+  const bytes = new Uint8Array(readFileSync(PICTURE));
+  const [a, b] = [
+    await answer(vlm, { images: [PICTURE], prompt: "?", maxTokens: 8 }),
+    await answer(vlm, { images: [bytes], prompt: "?", maxTokens: 8 }),
+  ];
+  assert.deepEqual(a.tokens, b.tokens);
+  const grey = { width: 20, height: 10, data: new Uint8Array(600).fill(128) };
+  const other = await answer(vlm, { images: [grey], prompt: "?", maxTokens: 8 });
+  assert.notDeepEqual(other.tokens, a.tokens);
+});
+
+test("40 questions: memory, buffers and bind groups stay flat", async () => {
+  const ask = () => answer(vlm, { images: [PICTURE], prompt: "What is it?", maxTokens: 4 });
+  const first = await ask();
+  await ask();
+  const before = { ...vlm.gpu.memory, groups: vlm.gpu.bindGroupsCreated };
+  for (let i = 0; i < 40; i++) assert.deepEqual((await ask()).tokens, first.tokens);
+  assert.deepEqual({ ...vlm.gpu.memory, groups: vlm.gpu.bindGroupsCreated }, before);
+});
+
+test("a decode step makes no buffer and no bind group, and is one submit", async () => {
+  const counts: number[][] = [];
+  for await (const { token } of vlm.generate({ prompt: "Count.", maxTokens: 8 })) {
+    if (token !== undefined) counts.push([vlm.gpu.memory.allocations, vlm.gpu.bindGroupsCreated, vlm.gpu.submits]);
+  }
+  const [, , third, ...rest] = counts;
+  rest.forEach(([allocations, groups, submits], i) => {
+    assert.deepEqual([allocations, groups], third!.slice(0, 2));
+    assert.equal(submits, third![2]! + i + 1);
+  });
+});
+
+test("a trace holds the stages under PyTorch's names", async () => {
+  const { trace } = await answer(vlm, { images: [PICTURE], prompt: "What?", maxTokens: 3, trace: true });
+  assert.ok(trace);
+  const length = headerLength("trace", trace.subarray(0, 8), trace.length);
+  const { tensors } = parseHeader("trace", trace.subarray(8, 8 + length), trace.length);
+  const shapes = Object.fromEntries(tensors.map(({ name, shape }) => [name, shape]));
+  for (const name of [
+    "vision.stem.2",
+    "vision.stages.4",
+    "vision.final_conv",
+    "projector.out",
+    "layer.0.out",
+    "layer.1.out",
+    "final_norm",
+  ]) {
+    assert.ok(shapes[name], name);
+  }
+  assert.deepEqual(shapes["vision.final_conv"], [1, 384, 3, 3]);
+  assert.deepEqual(shapes.logits, [3, 448]);
+  assert.deepEqual(shapes.greedy_tokens, [3]);
+});
+
+test("what does not fit or make sense is refused before any GPU work", async () => {
+  const dispatches = vlm.gpu.dispatches;
+  await assert.rejects(answer(vlm, { prompt: "Hi", maxTokens: 5000 }), ContextError);
+  await assert.rejects(answer(vlm, { prompt: "Hi", maxTokens: 0 }), InputError);
+  await assert.rejects(answer(vlm, { prompt: "Hi", images: ["/no/such/file.jpg"] }), InputError);
+  await assert.rejects(answer(vlm, { prompt: "Hi", images: [new Uint8Array(0)] }), ImageError);
+  await assert.rejects(FastVLM.load("/no/such/folder"), FastVLMError);
+  await assert.rejects(FastVLM.load(path("models/fastvlm_hf"), { imageSize: 100 }), InputError);
+  assert.equal(vlm.gpu.dispatches, dispatches);
+});
+
+test("an abort stops the answer and frees what it held", async () => {
+  await answer(vlm, { images: [PICTURE], prompt: "Stop", maxTokens: 20 });
+  const { used } = vlm.gpu.memory;
+  const abort = new AbortController();
+  const run = async (): Promise<void> => {
+    for await (const { token } of vlm.generate({
+      images: [PICTURE],
+      prompt: "Stop",
+      maxTokens: 20,
+      signal: abort.signal,
+    })) {
+      if (token !== undefined) abort.abort();
+    }
+  };
+  await assert.rejects(run(), { name: "AbortError" });
+  assert.equal(vlm.gpu.memory.used, used);
+  await assert.rejects(FastVLM.load(path("models/fastvlm_hf"), { signal: AbortSignal.abort() }), {
+    name: "AbortError",
+  });
+});
+
+test("a model of parts answers as the whole does", async () => {
+  const folder = path("models/fastvlm_hf");
+  using parts = await FastVLM.load(
+    { vision: path("models/fastvlm_llava"), projector: folder, language: folder },
+    { dtype: "f32", resize: "crop" },
+  );
+  const ask = { images: [PICTURE], prompt: "What is it?", maxTokens: 6 };
+  assert.deepEqual((await answer(parts, ask)).tokens, (await answer(vlm, ask)).tokens);
+});
+
+test("a projector for another language model is refused", async () => {
+  const parts = { vision: path("models/fastvlm_hf"), language: path("models/phi4_tiny") };
+  await assert.rejects(FastVLM.load(parts), /expected 128, the language model's width/);
+});
+
+test("inspect describes a checkpoint without reading its weights", async () => {
+  const report = await inspectCheckpoint(path("models/fastvlm_hf"));
+  assert.equal(report.kind, "fast_vlm");
+  assert.equal(report.vision?.tokensPerImage, 9);
+  assert.equal(report.language.layers, 2);
+  assert.ok(report.memory.f32.weights > report.memory.f16.weights);
+});
