@@ -43,12 +43,33 @@ const vec4 = defineKernel({
   constants: ["KERNEL", "STRIDE"],
 });
 
+const half4 = defineKernel({
+  name: "depthwise_conv2d_half4",
+  source: new URL("../shaders/depthwise_conv2d_half4.wgsl", import.meta.url),
+  buffers: { x: "read", weight: "read", bias: "read?", y: "write" },
+  params: {
+    height: "u32",
+    width: "u32",
+    quads: "u32",
+    out_height: "u32",
+    out_width: "u32",
+    first: "u32",
+    rows: "u32",
+    x_row: "u32",
+    y_row: "u32",
+  },
+  overrides: ["HAS_BIAS", "GELU"],
+  constants: ["KERNEL", "STRIDE", "MULTIPLIER"],
+});
+
 const WORKGROUP_SIZE = 64;
 const PIXELS_PER_THREAD = 8;
 
-/** Which shader computes a depthwise convolution of `channels` to `outputs` channels. */
-export function pickDepthwise(channels: number, outputs: number): "scalar" | "vec4" {
-  return channels === outputs && channels % 4 === 0 ? "vec4" : "scalar";
+/** Which shader computes a depthwise convolution of `channels` to `outputs` channels; `half` when all data is f16. */
+export function pickDepthwise(channels: number, outputs: number, half: boolean): "scalar" | "vec4" | "half4" {
+  if (outputs % 4 !== 0) return "scalar";
+  if (half && (outputs === channels || outputs === 2 * channels)) return "half4";
+  return outputs === channels ? "vec4" : "scalar";
 }
 
 /**
@@ -88,7 +109,7 @@ export function depthwiseConv2d(
   const sizes = { images: B, height: H, outHeight, kernel: K, stride };
   const bytes = { xRowBytes: W * C * element, yRowBytes: outWidth * O * element };
   const overrides = { HAS_BIAS: bias !== undefined, GELU: options.activation === "gelu" };
-  const variant = pickDepthwise(C, O);
+  const variant = pickDepthwise(C, O, x.dtype === "f16" && weight.dtype === "f16");
   for (const band of rowBands({ ...sizes, ...bytes }, x.gpu.maxBindingBytes)) {
     const { first, rows } = band;
     const tensors = { x: viewRows(x, band.x), weight, bias, y: viewRows(y, band.y) };
@@ -98,9 +119,12 @@ export function depthwiseConv2d(
       const workgroups = Math.ceil((rows * outWidth * O) / WORKGROUP_SIZE);
       scalar.run(tensors, { ...map, channels: C, outputs: O, stride, kernel: K }, { workgroups, overrides });
     } else {
-      const threads = rows * Math.ceil(outWidth / PIXELS_PER_THREAD) * (C / 4);
+      const threads = rows * Math.ceil(outWidth / PIXELS_PER_THREAD) * (O / 4);
       const workgroups = Math.ceil(threads / WORKGROUP_SIZE);
-      vec4.run(tensors, { ...map, quads: C / 4 }, { workgroups, overrides, constants: { KERNEL: K, STRIDE: stride } });
+      const params = { ...map, quads: O / 4 };
+      const constants = { KERNEL: K, STRIDE: stride };
+      if (variant === "vec4") vec4.run(tensors, params, { workgroups, overrides, constants });
+      else half4.run(tensors, params, { workgroups, overrides, constants: { ...constants, MULTIPLIER: O / C } });
     }
   }
   return y;

@@ -1,3 +1,5 @@
+// y[b, h, w, o] = act(bias[o] + Σ_{i,j} x[b, h·s + i - K/2, w·s + j - K/2, ⌊o·C/O⌋] · weight[i, j, o]), zero outside the map
+//
 // As depthwise_conv2d.wgsl, for multiplier 1 and channels in fours.
 //
 // One thread computes 8 neighbouring pixels of 4 channels. Per kernel row it loads every weight once, and every input

@@ -131,8 +131,10 @@ test("resize reads a large photo in parts", async () => {
   assert.equal(nmse(parts, whole), 0);
 });
 
-test("pickDepthwise takes channels in fours where each output reads its own input", () => {
-  assert.equal(pickDepthwise(384, 384), "vec4");
-  assert.equal(pickDepthwise(96, 192), "scalar");
-  assert.equal(pickDepthwise(6, 6), "scalar");
+test("pickDepthwise takes channels in fours where each output reads its own input, f16 also where two share one", () => {
+  assert.equal(pickDepthwise(384, 384, false), "vec4");
+  assert.equal(pickDepthwise(384, 384, true), "half4");
+  assert.equal(pickDepthwise(96, 192, false), "scalar");
+  assert.equal(pickDepthwise(96, 192, true), "half4");
+  assert.equal(pickDepthwise(6, 6, true), "scalar");
 });

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { accessSync, existsSync, constants as fs, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import pc from "picocolors";
 import { AdapterError } from "../errors.ts";
 import { type AdapterSummary, summarize } from "../gpu/device.ts";
 import { findAdapter, installHint } from "../node/adapter.ts";
+import { hasVulkanLoader, vulkanDrivers } from "../node/vulkan.ts";
 import { parseFlags } from "./args.ts";
 
 /** What `fastvlm doctor` finds out. */
@@ -13,7 +14,11 @@ export interface Report {
   readonly platform: string;
   /** Version of the `webgpu` package (Dawn), when it is installed. */
   readonly webgpu: string | undefined;
-  /** Where the adapter came from: `system` or `npm`. */
+  /** What Dawn reaches GPUs through; on Linux only. */
+  readonly vulkan: { readonly loader: boolean; readonly drivers: readonly string[] } | undefined;
+  /** Device files of GPUs, and whether this user may open them; on Linux only. */
+  readonly devices: readonly { readonly path: string; readonly open: boolean }[];
+  /** Where the adapter's driver came from, in words. */
   readonly found: string | undefined;
   readonly adapter: AdapterSummary | undefined;
   /** Limits that decide what fits, in bytes but for the invocations. */
@@ -31,16 +36,19 @@ const LIMITS = [
 
 /** Looks at the runtime and its GPU adapter. Never throws for want of one. */
 export async function doctor(): Promise<Report> {
+  const linux = process.platform === "linux";
   const base = {
     node: process.versions.node,
     platform: `${process.platform} ${process.arch}`,
     webgpu: webgpuVersion(),
+    vulkan: linux ? { loader: hasVulkanLoader(), drivers: vulkanDrivers() } : undefined,
+    devices: linux ? gpuDevices() : [],
   };
   try {
     const { adapter, how } = await findAdapter();
     const summary = summarize(adapter);
     const limits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
-    return { ...base, found: how, adapter: summary, limits, advice: advise(summary) };
+    return { ...base, found: how, adapter: summary, limits, advice: advise(summary, base.devices) };
   } catch (error) {
     if (!(error instanceof AdapterError)) throw error;
     return {
@@ -53,15 +61,39 @@ export async function doctor(): Promise<Report> {
   }
 }
 
-function advise({ software, description, f16, subgroups }: AdapterSummary): string[] {
+function advise(adapter: AdapterSummary, devices: Report["devices"]): string[] {
+  const { software, description, f16, subgroups } = adapter;
   const advice: string[] = [];
+  const closed = devices.find(({ open }) => !open);
   if (software)
     advice.push("This adapter is the CPU. A GPU with its driver installed is tens to hundreds of times faster.");
+  if (software && closed)
+    advice.push(`${closed.path} is a GPU that this user may not open: join its group (see ls -l ${closed.path}).`);
+  else if (software && devices.length > 0)
+    advice.push(`${devices[0]!.path} may be a GPU without a Vulkan driver: install its vendor's.`);
   if (/swiftshader/i.test(description))
     advice.push(`Mesa's software adapter is about 12 times faster than SwiftShader. ${installHint()}`);
   if (!f16) advice.push("No f16 in shaders: weights take twice the memory. A newer driver may have it.");
   if (!subgroups) advice.push("No subgroup operations: matrix products run slower. A newer driver may have them.");
   return advice;
+}
+
+/** Render nodes of the kernel's graphics drivers, and NVIDIA's own kind. */
+function gpuDevices(): Report["devices"] {
+  const nodes = (folder: string, pattern: RegExp): string[] =>
+    existsSync(folder)
+      ? readdirSync(folder)
+          .filter((name) => pattern.test(name))
+          .map((name) => join(folder, name))
+      : [];
+  return [...nodes("/dev/dri", /^renderD\d+$/), ...nodes("/dev", /^nvidia\d+$/)].map((path) => {
+    try {
+      accessSync(path, fs.R_OK | fs.W_OK);
+      return { path, open: true };
+    } catch {
+      return { path, open: false };
+    }
+  });
 }
 
 function webgpuVersion(): string | undefined {
@@ -81,11 +113,16 @@ export async function runDoctor(args: readonly string[]): Promise<void> {
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report));
 }
 
-function render({ node, platform, webgpu, found, adapter, limits, advice }: Report): string {
+function render({ node, platform, webgpu, vulkan, devices, found, adapter, limits, advice }: Report): string {
   const yes = (value: boolean): string => (value ? pc.green("yes") : pc.yellow("no"));
   const rows: [string, string][] = [
     ["Node", `${node} on ${platform}`],
     ["webgpu (Dawn)", webgpu ?? pc.yellow("not installed")],
+    ...(vulkan ? vulkanRows(vulkan) : []),
+    ...devices.map(({ path, open }): [string, string] => [
+      "GPU device",
+      `${path}${open ? "" : pc.yellow(", not open to this user")}`,
+    ]),
     [
       "adapter",
       adapter ? `${adapter.description} (${adapter.vendor} ${adapter.architecture}), found: ${found}` : pc.red("none"),
@@ -103,4 +140,13 @@ function render({ node, platform, webgpu, found, adapter, limits, advice }: Repo
     rows.push([name, value >= 2 ** 20 ? `${Math.round(value / 2 ** 20)} MiB` : String(value)]);
   const table = rows.map(([name, value]) => `${name.padEnd(34)} ${value}\n`).join("");
   return table + (advice.length > 0 ? `\n${advice.map((line) => `• ${line}\n`).join("")}` : "\nNothing to improve.\n");
+}
+
+function vulkanRows({ loader, drivers }: NonNullable<Report["vulkan"]>): [string, string][] {
+  const none = pc.yellow("none");
+  return [
+    ["Vulkan loader", loader ? "libvulkan.so.1" : none],
+    ["Vulkan drivers", drivers[0] ?? none],
+    ...drivers.slice(1).map((path): [string, string] => ["", path]),
+  ];
 }

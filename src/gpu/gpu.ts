@@ -1,9 +1,10 @@
-import { DeviceLostError, GpuError } from "../errors.ts";
+import { GpuError } from "../errors.ts";
 import { fromHalfArray } from "../tensor/half.ts";
 import { type Shape, showShape, sizeOf } from "../tensor/shape.ts";
 import { BYTES, type DType, Tensor } from "../tensor/tensor.ts";
 import { BindGroups, ParamRing } from "./bindings.ts";
 import { type AdapterSummary, DRY_ADAPTER, type OpenDevice, openDevice } from "./device.ts";
+import { Failures } from "./failures.ts";
 import { loadShaders } from "./kernel.ts";
 import { type Block, Pool } from "./pool.ts";
 import { Profiler } from "./profile.ts";
@@ -47,14 +48,13 @@ export class Gpu {
   readonly #params: ParamRing | null;
   readonly #groups: BindGroups | null;
   readonly #readback: Readback | null;
+  readonly #failures: Failures;
   readonly #realPool: Pool;
   #pool: Pool;
   #scopes: Set<Block>[] = [];
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #compiling: Promise<void>[] | null = null;
-  #failure: GpuError | null = null;
-  #closed = false;
 
   /** Use `Gpu.open`; without a device the engine only checks shapes and counts memory (see `Gpu.dry`). */
   constructor(open: OpenDevice | null, options: { profile?: boolean } = {}) {
@@ -68,7 +68,7 @@ export class Gpu {
     this.#groups = device && new BindGroups(device);
     this.#readback = open && new Readback(open.device, open.wait);
     this.profiler = device && options.profile ? new Profiler(device) : null;
-    if (device) this.#watch(device);
+    this.#failures = new Failures(device);
   }
 
   /**
@@ -330,34 +330,15 @@ export class Gpu {
 
   /** Destroys the device and all its memory. Safe to call twice. */
   close(): void {
-    this.#closed = true;
+    this.#failures.close();
     this.#encoder = null;
     this.#pass = null;
     this.device?.destroy();
   }
 
-  #watch(device: GPUDevice): void {
-    device.onuncapturederror = (event) => {
-      event.preventDefault?.();
-      const { error } = event;
-      const kind =
-        error.constructor.name === "GPUOutOfMemoryError" ? "the GPU is out of memory" : "the GPU refused a command";
-      this.#failure ??= new GpuError(`${kind}: ${error.message.split("\n - While")[0]?.trim()}`);
-    };
-    void device.lost.then(({ reason, message }) => {
-      if (this.#closed) return;
-      this.#failure = new DeviceLostError(`the GPU device was lost (${reason ?? "unknown"}): ${message}`, {
-        hint: "Load the model again; if it happens repeatedly, use a smaller image or model, or update the driver.",
-      });
-    });
-  }
-
   #check(): void {
-    if (this.#closed) throw new GpuError("this GPU device has been closed");
-    const failure = this.#failure;
+    const failure = this.#failures.take();
     if (!failure) return;
-    // A lost device stays lost; after any other failure the device still works.
-    if (!(failure instanceof DeviceLostError)) this.#failure = null;
     this.#encoder = null;
     this.#pass = null;
     this.#params?.reset();

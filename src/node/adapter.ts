@@ -31,7 +31,11 @@ export async function findAdapter(): Promise<FoundAdapter> {
     if (adapter) return { adapter, how };
   }
   const found = (await systemAdapter(dawn)) ?? (await swiftShaderAdapter(dawn));
-  if (!found) throw new AdapterError("no GPU adapter found", { hint: installHint() });
+  if (!found) {
+    const portable = process.platform === "linux" && process.arch === "x64";
+    const rootless = portable ? ` Or, slow but without root: npm install ${SWIFTSHADER_PACKAGE}.` : "";
+    throw new AdapterError("no GPU adapter found", { hint: installHint() + rootless });
+  }
   return found;
 }
 
@@ -56,8 +60,7 @@ export function installHint(): string {
   }
   if (/^ID(_LIKE)?=.*(debian|ubuntu)/m.test(release))
     return `${driver} apt-get install libvulkan1 mesa-vulkan-drivers.`;
-  const portable = process.arch === "x64" ? ` Without root: npm install ${SWIFTSHADER_PACKAGE}.` : "";
-  return `${driver} packages vulkan-loader and mesa-vulkan-drivers, or what they are called here.${portable}`;
+  return `${driver} packages vulkan-loader and mesa-vulkan-drivers, or what they are called here.`;
 }
 
 async function importDawn(): Promise<Dawn> {

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { rmsNorm } from "../kernels/rms_norm.ts";
+import { DeviceLostError, GpuError, ShapeError } from "../src/errors.ts";
+import { Gpu } from "../src/gpu/gpu.ts";
+import { sizeClass } from "../src/gpu/pool.ts";
+import { checkHeader } from "../src/gpu/wgsl.ts";
+import { openNodeGpu } from "../src/node/adapter.ts";
+import { fromHalf, toHalf } from "../src/tensor/half.ts";
+import { gpu } from "./gpu.ts";
+
+const numbers = (count: number): Float32Array<ArrayBuffer> => Float32Array.from({ length: count }, (_, i) => i);
+
+test("a scope frees what it does not return", () => {
+  const before = gpu.memory.used;
+  const kept = gpu.scope(() => {
+    gpu.empty([100], "f32");
+    return gpu.scope(() => gpu.empty([50], "f32"));
+  });
+  assert.equal(gpu.memory.used, before + sizeClass(200));
+  gpu.release(kept);
+  assert.equal(gpu.memory.used, before);
+});
+
+test("a scope frees everything when its body throws", () => {
+  const before = gpu.memory.used;
+  assert.throws(() =>
+    gpu.scope(() => {
+      gpu.empty([1000], "f32");
+      throw new Error("stop");
+    }),
+  );
+  assert.equal(gpu.memory.used, before);
+});
+
+test("40 layers need no more memory than 2", () => {
+  const x = gpu.upload([64], "f32", numbers(64));
+  const weight = gpu.upload([64], "f32", new Float32Array(64).fill(1));
+  const run = (layers: number): void => {
+    gpu.release(
+      gpu.through(
+        x,
+        Array.from({ length: layers }, () => (h) => rmsNorm(h, weight, 1e-5)),
+      ),
+    );
+  };
+  run(2);
+  const { allocations } = gpu.memory;
+  run(40);
+  assert.equal(gpu.memory.allocations, allocations);
+  gpu.release(x);
+  gpu.release(weight);
+});
+
+test("a forward pass is one submit", async () => {
+  const x = gpu.upload([4, 64], "f32", numbers(256));
+  const weight = gpu.upload([64], "f32", new Float32Array(64).fill(1));
+  gpu.poison = false;
+  const { submits } = gpu;
+  const y = gpu.through(
+    x,
+    Array.from({ length: 10 }, () => (h) => rmsNorm(h, weight, 1e-5)),
+  );
+  await gpu.read(y);
+  gpu.poison = true;
+  assert.equal(gpu.submits, submits + 1);
+  for (const tensor of [x, weight, y]) gpu.release(tensor);
+});
+
+test("rows are views, copies are not", async () => {
+  const x = gpu.upload([4, 64], "f32", numbers(256));
+  const row = gpu.keep(x.rows(2, 3));
+  assert.deepEqual((await gpu.read(row))[0], 128);
+  assert.throws(() => x.rows(2, 5), ShapeError);
+  assert.throws(() => x.reshape([3]), ShapeError);
+  gpu.release(row);
+  gpu.release(x);
+});
+
+test("a dry engine checks shapes and counts bytes", async () => {
+  const dry = Gpu.dry();
+  const x = dry.empty([8, 64], "f32");
+  const peak = await dry.rehearse(() => rmsNorm(x, dry.empty([64], "f32"), 1e-5));
+  assert.equal(peak, sizeClass(8 * 64 * 4) + sizeClass(64 * 4));
+  assert.throws(() => rmsNorm(x, dry.empty([63], "f32"), 1e-5), /rms_norm: weight: expected shape \[64\], got \[63\]/);
+  await assert.rejects(dry.read(x), GpuError);
+});
+
+test("a shader and its signature cannot drift apart", () => {
+  const text = "struct Params { dim: u32 }\n@group(0) @binding(0) var<storage, read> x: array<x_t>;";
+  const spec = { name: "k", source: text, buffers: { x: "read" }, params: { dim: "u32" } } as const;
+  checkHeader(spec, text);
+  assert.throws(() => checkHeader({ ...spec, params: { dims: "u32" } }, text), /params differ/);
+  assert.throws(() => checkHeader({ ...spec, buffers: { x: "write" } }, text), /buffers differ/);
+});
+
+test("a refused command is thrown, typed, by a later call, and the device goes on", async () => {
+  const own = await openNodeGpu();
+  own.device?.createBuffer({ size: 2 ** 50, usage: GPUBufferUsage.STORAGE });
+  await assert.rejects(own.settled(), GpuError);
+  await own.settled();
+  own.close();
+  assert.throws(() => own.empty([1], "f32"), GpuError);
+});
+
+test("a lost device is a DeviceLostError from then on", async () => {
+  const own = await openNodeGpu();
+  own.device?.destroy();
+  await own.device?.lost;
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.throws(() => own.empty([1], "f32"), DeviceLostError);
+  assert.throws(() => own.empty([1], "f32"), DeviceLostError);
+  own.close();
+});
+
+test("half precision: every pattern survives the round trip, and rounding is to nearest even", () => {
+  for (let half = 0; half < 65536; half++) {
+    const value = fromHalf(half);
+    if (Number.isNaN(value)) assert.equal(toHalf(value) & 0x7fff, 0x7e00);
+    else assert.equal(toHalf(value), half);
+  }
+  assert.equal(toHalf(1 + 2 ** -11), toHalf(1));
+  assert.equal(toHalf(1 + 3 * 2 ** -11), toHalf(1 + 2 ** -9));
+  assert.equal(toHalf(65520), 0x7c00);
+  assert.equal(toHalf(65519), 0x7bff);
+});

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pickAttention } from "../kernels/attention.ts";
+import { pickCausalAttention } from "../kernels/causal_attention.ts";
+import { pickLinear } from "../kernels/linear.ts";
+import { DRY_ADAPTER } from "../src/gpu/device.ts";
+
+const eight = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 8 };
+const wide = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 32, subgroupMaxSize: 32 };
+/** May run 8 lanes or 32, which a shader cannot count on. */
+const varying = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 32 };
+
+test("linear: lanes where subgroups have exactly eight of them and the inputs divide", () => {
+  assert.equal(pickLinear({ rows: 288, inputs: 896 }, eight), "lanes");
+  assert.equal(pickLinear({ rows: 1, inputs: 896 }, eight), "lanes_row");
+  assert.equal(pickLinear({ rows: 288, inputs: 900 }, eight), "tile");
+  assert.equal(pickLinear({ rows: 1, inputs: 900 }, eight), "row");
+});
+
+test("linear: elsewhere rows for decoding and tiles for the rest", () => {
+  for (const adapter of [wide, varying, DRY_ADAPTER]) {
+    assert.equal(pickLinear({ rows: 1, inputs: 896 }, adapter), "row");
+    assert.equal(pickLinear({ rows: 8, inputs: 896 }, adapter), "tile");
+    assert.equal(pickLinear({ rows: 1, inputs: 37 }, adapter), "tile");
+  }
+});
+
+test("attention follows the subgroups", () => {
+  assert.equal(pickAttention(eight), "lanes");
+  assert.equal(pickAttention(varying), "rows");
+});
+
+test("causal attention: decoding has its own shader, unless the head is wider than its workgroup", () => {
+  assert.equal(pickCausalAttention({ tokens: 1, headDim: 64 }, wide), "decode");
+  assert.equal(pickCausalAttention({ tokens: 2, headDim: 64 }, wide), "rows");
+  assert.equal(pickCausalAttention({ tokens: 1, headDim: 512 }, wide), "rows");
+  assert.equal(pickCausalAttention({ tokens: 1, headDim: 64 }, eight), "lanes");
+  assert.equal(pickCausalAttention({ tokens: 1, headDim: 20 }, eight), "decode");
+});
