@@ -2,26 +2,19 @@ import { GpuError } from "../errors.ts";
 import { fromHalfArray } from "../tensor/half.ts";
 import { type Shape, showShape, sizeOf } from "../tensor/shape.ts";
 import { BYTES, type DType, Tensor } from "../tensor/tensor.ts";
-import { BindGroups, ParamRing } from "./bindings.ts";
 import { type AdapterSummary, DRY_ADAPTER, type OpenDevice, openDevice } from "./device.ts";
 import { Failures } from "./failures.ts";
 import { loadShaders } from "./kernel.ts";
 import { type Block, Pool } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { Readback, type Wait } from "./readback.ts";
-
-/** A compiled kernel, specialised for element types and constants. */
-export interface Variant {
-  readonly label: string;
-  readonly layout: GPUBindGroupLayout;
-  pipeline: GPUComputePipeline | null;
-}
+import { CommandStream, type Variant } from "./stream.ts";
 
 /** Receives the intermediate results that models `mark`; see `Gpu.recorder`. */
 export type Recorder = (name: string, tensor: Tensor) => void;
 
 /**
- * A GPU device with its memory, pipelines and command stream. The only module that touches command encoders and the queue.
+ * A GPU device with its memory, pipelines and command stream. Nobody above it touches encoders, buffers or the queue.
  *
  * Operations run eagerly as far as the caller sees: shapes are checked at the call and one dispatch is appended to the
  * open compute pass. Nothing reaches the GPU before `flush`, `read` or `write`, so one forward pass is one submit.
@@ -42,18 +35,13 @@ export class Gpu {
   recorder: Recorder | null = null;
   /** Number of kernel runs encoded so far. */
   dispatches = 0;
-  /** Number of command buffers submitted so far. */
-  submits = 0;
 
-  readonly #params: ParamRing | null;
-  readonly #groups: BindGroups | null;
+  readonly #stream: CommandStream | null;
   readonly #readback: Readback | null;
   readonly #failures: Failures;
   readonly #realPool: Pool;
   #pool: Pool;
   #scopes: Set<Block>[] = [];
-  #encoder: GPUCommandEncoder | null = null;
-  #pass: GPUComputePassEncoder | null = null;
   #compiling: Promise<void>[] | null = null;
 
   /** Use `Gpu.open`; without a device the engine only checks shapes and counts memory (see `Gpu.dry`). */
@@ -64,10 +52,9 @@ export class Gpu {
     this.maxBindingBytes = Math.floor((device?.limits.maxStorageBufferBindingSize ?? 2 ** 27) / 256) * 256;
     this.maxWorkgroups = device?.limits.maxComputeWorkgroupsPerDimension ?? 65535;
     this.#pool = this.#realPool = new Pool(device, device?.limits.maxBufferSize ?? Number.MAX_SAFE_INTEGER);
-    this.#params = device && new ParamRing(device);
-    this.#groups = device && new BindGroups(device);
     this.#readback = open && new Readback(open.device, open.wait);
     this.profiler = device && options.profile ? new Profiler(device) : null;
+    this.#stream = device && new CommandStream(device, this.profiler);
     this.#failures = new Failures(device);
   }
 
@@ -97,8 +84,13 @@ export class Gpu {
     return { allocated, used, peak, allocations };
   }
 
+  /** Number of command buffers submitted so far. */
+  get submits(): number {
+    return this.#stream?.submits ?? 0;
+  }
+
   get bindGroupsCreated(): number {
-    return this.#groups?.created ?? 0;
+    return this.#stream?.groups.created ?? 0;
   }
 
   /** A new, uninitialised tensor. Made in a scope it dies with it; made outside it lives until `release`. */
@@ -161,8 +153,7 @@ export class Gpu {
       );
     }
     if (!from.block.buffer || !to.block.buffer || this.isDry) return;
-    this.#endPass();
-    this.#openEncoder().copyBufferToBuffer(
+    this.#stream?.encoder.copyBufferToBuffer(
       from.block.buffer,
       from.offset,
       to.block.buffer,
@@ -212,7 +203,7 @@ export class Gpu {
     if (this.#pool.freeBytes <= maxFreeBytes || this.isDry) return;
     this.flush();
     this.#pool.trim();
-    this.#groups?.clear();
+    this.#stream?.groups.clear();
   }
 
   /** Hands an intermediate result to the recorder, if there is one. Returns it, so that it can wrap an expression. */
@@ -246,32 +237,16 @@ export class Gpu {
   }
 
   /** Appends one kernel run to the open pass. Called by `kernel.run`. */
-  encode(
-    variant: Variant,
-    tensors: readonly (Tensor | undefined)[],
-    params: ArrayBuffer,
-    groups: readonly [number, number, number],
-  ): void {
-    if (this.isDry || !this.#params || !this.#groups) return;
+  encode(...run: Parameters<CommandStream["dispatch"]>): void {
+    if (this.isDry || !this.#stream) return;
     this.#check();
-    if (!variant.pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);
-    if (this.#params.isFull) this.flush();
-    const offset = this.#params.push(params);
-    const pass = this.#openPass(variant.label);
-    pass.setPipeline(variant.pipeline);
-    pass.setBindGroup(0, this.#groups.get(variant.layout, tensors));
-    pass.setBindGroup(1, this.#params.group, [offset]);
-    pass.dispatchWorkgroups(...groups);
+    this.#stream.dispatch(...run);
     this.dispatches++;
-    if (this.profiler) {
-      this.#endPass();
-      if (this.profiler.isFull) this.flush();
-    }
   }
 
   /** The layout of the parameter ring, bind group 1 of every kernel. */
   get paramsLayout(): GPUBindGroupLayout | null {
-    return this.#params?.layout ?? null;
+    return this.#stream?.params.layout ?? null;
   }
 
   /** Remembers a compilation started while rehearsing. Returns false when compilation must finish at once. */
@@ -283,15 +258,9 @@ export class Gpu {
 
   /** Submits all recorded work. */
   flush(): void {
-    if (!this.#encoder) return;
+    if (!this.#stream) return;
     this.#check();
-    this.#endPass();
-    this.#params?.upload();
-    this.profiler?.resolve(this.#encoder);
-    this.device?.queue.submit([this.#encoder.finish()]);
-    this.profiler?.collect();
-    this.#encoder = null;
-    this.submits++;
+    this.#stream.submit();
   }
 
   /** The elements of a tensor; f16 is widened. Submits recorded work. */
@@ -308,10 +277,9 @@ export class Gpu {
 
   async readBytes(tensor: Tensor): Promise<ArrayBuffer> {
     this.#check();
-    if (!this.#readback || !tensor.block.buffer) throw new GpuError("read: this engine runs dry, it has no data");
-    const encoder = this.#openEncoder();
-    this.#endPass();
-    const done = this.#readback.copy(encoder, tensor);
+    if (!this.#readback || !this.#stream || !tensor.block.buffer)
+      throw new GpuError("read: this engine runs dry, it has no data");
+    const done = this.#readback.copy(this.#stream.encoder, tensor);
     this.flush();
     try {
       return await done();
@@ -331,33 +299,13 @@ export class Gpu {
   /** Destroys the device and all its memory. Safe to call twice. */
   close(): void {
     this.#failures.close();
-    this.#encoder = null;
-    this.#pass = null;
     this.device?.destroy();
   }
 
   #check(): void {
     const failure = this.#failures.take();
     if (!failure) return;
-    this.#encoder = null;
-    this.#pass = null;
-    this.#params?.reset();
+    this.#stream?.discard();
     throw failure;
-  }
-
-  #openEncoder(): GPUCommandEncoder {
-    if (!this.device) throw new GpuError("this engine runs dry, it has no device");
-    this.#encoder ??= this.device.createCommandEncoder();
-    return this.#encoder;
-  }
-
-  #openPass(label: string): GPUComputePassEncoder {
-    this.#pass ??= this.#openEncoder().beginComputePass(this.profiler?.pass(label));
-    return this.#pass;
-  }
-
-  #endPass(): void {
-    this.#pass?.end();
-    this.#pass = null;
   }
 }

@@ -1,6 +1,7 @@
 import { GpuError, ShapeError } from "../errors.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
-import type { Gpu, Variant } from "./gpu.ts";
+import type { Gpu } from "./gpu.ts";
+import type { Variant } from "./stream.ts";
 import { checkHeader, pack, prelude } from "./wgsl.ts";
 
 /** How a kernel uses a buffer: `write` overwrites every element, `update` changes in place, `read?` may be absent. */

@@ -81,7 +81,12 @@ async function systemAdapter(dawn: Dawn): Promise<FoundAdapter | null> {
 }
 
 async function swiftShaderAdapter(dawn: Dawn): Promise<FoundAdapter | null> {
-  const swiftShader = await findSwiftShader();
+  const swiftShader = await findSwiftShader().catch((cause: unknown) => {
+    throw new AdapterError(`no GPU adapter found, and SwiftShader could not be unpacked: ${String(cause)}`, {
+      cause,
+      hint: installHint(),
+    });
+  });
   if (!swiftShader) return null;
   const systemLoader = hasVulkanLoader();
   if (!systemLoader && !loadLibrary(swiftShader.loader)) return null;

@@ -76,12 +76,15 @@ async function unpack(archive: string, cache: string, folder: string): Promise<s
   }
   await writeFile(join(aside, SIZES), JSON.stringify(sizes));
   if (dirname(aside) !== cache) return aside;
-  await rm(folder, { recursive: true, force: true });
   try {
-    await rename(aside, folder);
+    if (!(await isComplete(folder))) {
+      await rm(folder, { recursive: true, force: true });
+      await rename(aside, folder);
+    }
   } catch (cause) {
-    await rm(aside, { recursive: true, force: true });
     if (!(await isComplete(folder))) throw cause; // else another process was quicker
+  } finally {
+    await rm(aside, { recursive: true, force: true });
   }
   return folder;
 }
