@@ -45,14 +45,15 @@ function install() {
   // npm says where it is and which Node runs it; the `node` on the path may be the one that is about to be replaced.
   const { npm_execpath: npm = "", npm_node_execpath: node = process.execPath } = process.env;
   const command = npm.endsWith("npm-cli.js") ? [node, npm] : ["npm"];
-  const args = ["ci", "--loglevel=error", "--prefer-offline", "--no-audit", "--no-fund"];
+  // Not `npm ci`: it refuses a lock file that lacks an optional package of some other platform, which some mirrors do not carry.
+  const args = ["install", "--no-save", "--loglevel=error", "--prefer-offline", "--no-audit", "--no-fund"];
   const shell = command.length === 1 && process.platform === "win32";
   const [program = "npm", ...rest] = [...command, ...args];
-  console.log("fastvlm: installing the packages (npm ci, once; about 450 MB on disk) …");
+  console.log("fastvlm: installing the packages (once; about 450 MB on disk) …");
   const started = Date.now();
   const { status, error } = spawnSync(program, rest, { cwd: root, stdio: ["ignore", "ignore", "inherit"], shell });
   if (error) fail(`npm did not start: ${error.message}`);
-  if (status !== 0) fail("npm ci failed, for the reason above. It needs the network, and write access to this folder.");
+  if (status !== 0) fail("npm install failed, for the reason above. It needs the network, and write access to this folder.");
   console.log(`fastvlm: installed in ${Math.round((Date.now() - started) / 1000)} s`);
 }
 

@@ -37,7 +37,7 @@ export async function launchChromium(): Promise<Launched> {
       const browser = await start(path);
       return { browser, path, close: () => browser.close() };
     } catch (error) {
-      problems.push(`${path}: ${firstLines(error)}`);
+      problems.push(`${path}: ${brief(error)}`);
     }
   }
   // Whoever names a browser wants that one.
@@ -52,7 +52,7 @@ export async function launchChromium(): Promise<Launched> {
     return { browser, path: "@sparticuz/chromium", close: () => browser.close().finally(remove) };
   } catch (error) {
     await remove();
-    problems.push(`@sparticuz/chromium: ${firstLines(error)}`);
+    problems.push(`@sparticuz/chromium: ${brief(error)}`);
     throw new Error(problems.join("\n"));
   }
 }
@@ -86,5 +86,9 @@ async function unpackChromium(folder: string): Promise<string> {
   return stdout;
 }
 
-/** Launch errors carry the browser's whole log. */
-const firstLines = (error: unknown): string => String(error).split("\n").slice(0, 3).join(" ");
+/** Launch errors carry the browser's whole log: what failed, then what the browser itself said of it, on one line. */
+function brief(error: unknown): string {
+  const [what, ...log] = String(error).split("\n");
+  const said = log.filter((line) => line.startsWith("[pid=")).slice(0, 2);
+  return [what, ...said.map((line) => line.replace(/^\[pid=\d+\]\[err\] /, ""))].join("; ");
+}
