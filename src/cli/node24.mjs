@@ -43,7 +43,7 @@ export function runOnNode24(script, args) {
   const node = findNode24();
   if (node === undefined) {
     console.error(`error: expected Node 24 or later to run TypeScript, got ${process.versions.node}`);
-    console.error("hint:  npm ci in this checkout brings its own, where there is one for this platform");
+    console.error("hint:  npm install in this checkout brings its own, where there is one for this platform");
     process.exit(2);
   }
   const child = spawn(node, [script, ...args], { stdio: "inherit" });

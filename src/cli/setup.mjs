@@ -53,7 +53,8 @@ function install() {
   const started = Date.now();
   const { status, error } = spawnSync(program, rest, { cwd: root, stdio: ["ignore", "ignore", "inherit"], shell });
   if (error) fail(`npm did not start: ${error.message}`);
-  if (status !== 0) fail("npm install failed, for the reason above. It needs the network, and write access to this folder.");
+  if (status !== 0)
+    fail("npm install failed, for the reason above. It needs the network, and write access to this folder.");
   console.log(`fastvlm: installed in ${Math.round((Date.now() - started) / 1000)} s`);
 }
 
