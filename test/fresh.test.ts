@@ -160,14 +160,14 @@ describe("setup", () => {
       const { code, stdout } = await setup();
       assert.equal(code, 0);
       assert.match(stdout, /installing/);
-      assert.equal(called(), "ci");
+      assert.equal(called(), "install");
     }
   });
 
   test("says so when npm fails", async (context) => {
     const { code, stderr } = await checkout(context, undefined, 1).setup();
     assert.equal(code, 1);
-    assert.match(stderr, /npm ci failed/);
+    assert.match(stderr, /npm install failed/);
   });
 });
 

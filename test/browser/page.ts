@@ -1,6 +1,8 @@
 // Runs every kernel suite on the browser's GPU. The test reads `kernelRun` and listens to `reportCase`; without it, the
 // page is for people: it lists what failed.
 import { suites } from "../../kernels/all.ref.ts";
+import type { AnySuite } from "../../kernels/case.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
 import { openWebGpu } from "../../src/web/adapter.ts";
 
 /** One suite case in the browser. `problem` is what went wrong, null for a case that passed or was skipped. */
@@ -30,24 +32,30 @@ async function runSuites(): Promise<BrowserRun> {
   for (const dtype of f16 ? (["f32", "f16"] as const) : (["f32"] as const)) {
     for (const suite of suites) {
       for (const [i, label] of suite.labels.entries()) {
-        const { skipped, problem } = await suite.run(gpu, i, dtype).then(
-          ({ skipped, error, tolerance }) => ({
-            skipped,
-            problem: error <= tolerance ? null : `error ${error} exceeds ${tolerance}`,
-          }),
-          async (thrown) => {
-            // The GPU reports late: what else this case caused must not be the next one's failure.
-            await gpu.settled().catch(() => undefined);
-            return { skipped: false, problem: String(thrown) };
-          },
-        );
         cases++;
-        await report({ name: `${suite.name} ${dtype} ${label}`, skipped, problem });
+        await report({ name: `${suite.name} ${dtype} ${label}`, ...(await runCase(gpu, suite, i, dtype)) });
       }
     }
   }
   gpu.close();
   return { adapter: `${vendor} ${architecture}`, cases };
+}
+
+async function runCase(
+  gpu: Gpu,
+  suite: AnySuite,
+  index: number,
+  dtype: "f32" | "f16",
+): Promise<Omit<BrowserCase, "name">> {
+  try {
+    const { skipped, error, tolerance } = await suite.run(gpu, index, dtype);
+    // The GPU reports late: what this case caused must not be the next one's failure.
+    await gpu.settled();
+    return { skipped, problem: error <= tolerance ? null : `error ${error} exceeds ${tolerance}` };
+  } catch (thrown) {
+    await gpu.settled().catch(() => undefined);
+    return { skipped: false, problem: String(thrown) };
+  }
 }
 
 async function report(result: BrowserCase): Promise<void> {
