@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { ContextError, FastVLM, FastVLMError, ImageError, InputError, type Result } from "../src/node.ts";
@@ -142,4 +144,29 @@ test("inspect describes a checkpoint without reading its weights", async () => {
   assert.equal(report.vision?.tokensPerImage, 9);
   assert.equal(report.language.layers, 2);
   assert.ok(report.memory.f32.weights > report.memory.f16.weights);
+});
+
+test("checkpoint and picture may come over HTTP", async () => {
+  const server = createServer((request, response) => {
+    const file = path(`.${request.url}`);
+    if (!existsSync(file)) return response.writeHead(404).end();
+    const bytes = readFileSync(file);
+    const [, start, end] = /bytes=(\d+)-(\d*)/.exec(request.headers.range ?? "") ?? [];
+    if (start === undefined) return response.writeHead(200, { "content-length": bytes.length }).end(bytes);
+    const last = end ? Number(end) : bytes.length - 1;
+    const range = `bytes ${start}-${last}/${bytes.length}`;
+    return response.writeHead(206, { "content-range": range }).end(bytes.subarray(Number(start), last + 1));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  try {
+    using remote = await FastVLM.load(`${base}/models/fastvlm_hf`, { dtype: "f32" });
+    const ask = { images: [PICTURE], prompt: "What is it?", maxTokens: 6 };
+    const here = await answer(vlm, ask);
+    assert.deepEqual((await answer(remote, { ...ask, images: [`${base}/preprocess/exif_6.jpg`] })).tokens, here.tokens);
+    await assert.rejects(answer(remote, { ...ask, images: [`${base}/no.jpg`] }), InputError);
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
 });

@@ -63,7 +63,8 @@ function start(executablePath: string, env: Readonly<Record<string, string>> = {
     executablePath,
     args: FLAGS,
     chromiumSandbox: !root,
-    env: { ...process.env, ...env },
+    // The browser brings its own SwiftShader; drivers that this process chose for Dawn would hide it.
+    env: { ...process.env, VK_DRIVER_FILES: undefined, VK_ICD_FILENAMES: undefined, ...env },
     timeout: 60_000,
   });
 }
