@@ -1,11 +1,12 @@
 // Builds the published package: JavaScript and declarations in `dist/`, laid out like the sources, with the shaders' text in the
 // modules that use them, so that every bundler and every server takes them as they are.
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, globSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
-const root = import.meta.dirname;
+const root = fileURLToPath(new URL("./", import.meta.url));
 const dist = join(root, "dist");
 const SHADER = /new URL\("(\.\.\/shaders\/[^"]+\.wgsl)", import\.meta\.url\)/g;
 /** A checkpoint small enough to travel with the package. */
@@ -19,7 +20,8 @@ const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/pack
 execFileSync(process.execPath, [tsc, "-p", join(root, ".tsconfig.build.json")], { stdio: "inherit" });
 
 let shaders = 0;
-for (const path of globSync(join(dist, "kernels/*.js"))) {
+for (const name of readdirSync(join(dist, "kernels")).filter((file) => file.endsWith(".js"))) {
+  const path = join(dist, "kernels", name);
   const code = readFileSync(path, "utf8").replace(SHADER, (_, /** @type {string} */ relative) => {
     shaders++;
     return literal(readFileSync(join(root, "kernels", relative), "utf8"));

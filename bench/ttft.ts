@@ -5,5 +5,5 @@
   const { runsTypeScript, runOnNode24 } = await import("../src/cli/node24.mjs");
   const args = process.argv.slice(2);
   if (runsTypeScript()) await (await import("./ttft_main.mts")).main(args);
-  else runOnNode24(__filename, args);
+  else runOnNode24([__filename, ...args]);
 })();

@@ -175,7 +175,7 @@ describe("handing over to another Node", () => {
   const launch = (context: TestContext, body: string): string[] => {
     const script = join(temporaryFolder(context), "child.mjs");
     writeFileSync(script, body);
-    const code = `import { runOnNode24 } from ${JSON.stringify(path("src/cli/node24.mjs"))}; runOnNode24(${JSON.stringify(script)}, ["x"]);`;
+    const code = `import { runOnNode24 } from ${JSON.stringify(path("src/cli/node24.mjs"))}; runOnNode24([${JSON.stringify(script)}, "x"]);`;
     return ["--input-type=module", "--eval", code];
   };
 

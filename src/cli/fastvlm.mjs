@@ -10,4 +10,4 @@ const built = new URL("../../dist/src/cli/main.js", import.meta.url);
 
 if (!existsSync(source)) await import(built.href);
 else if (runsTypeScript()) await import(source.href);
-else runOnNode24(fileURLToPath(source), process.argv.slice(2));
+else runOnNode24([fileURLToPath(source), ...process.argv.slice(2)]);

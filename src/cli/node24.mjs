@@ -34,19 +34,18 @@ export function findNode24() {
 }
 
 /**
- * Runs a script on that Node in this process's place: same terminal, signals passed on, same end.
+ * Runs that Node in this process's place: same terminal, signals passed on, same end.
  *
- * @param {string} script
- * @param {readonly string[]} args
+ * @param {readonly string[]} args a script and its arguments
  */
-export function runOnNode24(script, args) {
+export function runOnNode24(args) {
   const node = findNode24();
   if (node === undefined) {
     console.error(`error: expected Node 24 or later to run TypeScript, got ${process.versions.node}`);
     console.error("hint:  npm install in this checkout brings its own, where there is one for this platform");
     process.exit(2);
   }
-  const child = spawn(node, [script, ...args], { stdio: "inherit" });
+  const child = spawn(node, args, { stdio: "inherit" });
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
     process.on(signal, () => {
       // A terminal's Ctrl-C reaches the child by itself; twice would look like impatience.

@@ -1,9 +1,9 @@
-// Installs what a checkout needs, so that `npm start` and `npm test` work right after a clone. Plain JavaScript for Node 20 without
-// dependencies: it runs before anything is installed.
+// Installs what a checkout needs, so that `npm start` and `npm test` work right after a clone; with arguments, then runs Node 24 with
+// them. Plain JavaScript for Node 20 without dependencies: it runs before anything is installed.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { findNode24 } from "./node24.mjs";
+import { findNode24, runOnNode24 } from "./node24.mjs";
 
 /** @typedef {Record<string, { version?: string, optional?: boolean }>} Packages */
 
@@ -65,3 +65,6 @@ if (!findNode24()) {
     `no Node 24 from npm for ${process.platform}-${process.arch}: install Node 24 or later (this is ${process.versions.node})`,
   );
 }
+
+const args = process.argv.slice(2);
+if (args.length > 0) runOnNode24(args);
