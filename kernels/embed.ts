@@ -11,7 +11,7 @@ const kernel = defineKernel({
 });
 
 /**
- * Looks up rows of an embedding table of any size.
+ * Looks up any number of rows of an embedding table of any size.
  *
  * @param ids    u32 [T]; an id past the table gives zeros
  * @param table  [V, D]
@@ -22,9 +22,14 @@ export function embed(ids: Tensor, table: Tensor, dtype: DType): Tensor {
   const { T } = ids.dims("T");
   const { V, D } = table.dims("V D");
   const y = table.gpu.empty([T, D], dtype);
-  for (const [from, to] of rowChunks(V, [D * BYTES[table.dtype]], table.gpu.maxBindingBytes)) {
-    const params = { size: T * D, dim: D, first: from, rows: to - from, vocab: V };
-    kernel.run({ ids, table: table.rows(from, to), y }, params, { workgroups: Math.ceil((T * D) / 64) });
+  const { maxBindingBytes } = table.gpu;
+  for (const [start, end] of rowChunks(T, [BYTES.u32, D * BYTES[dtype]], maxBindingBytes)) {
+    const size = (end - start) * D;
+    const part = { ids: ids.rows(start, end), y: y.rows(start, end) };
+    for (const [from, to] of rowChunks(V, [D * BYTES[table.dtype]], maxBindingBytes)) {
+      const params = { size, dim: D, first: from, rows: to - from, vocab: V };
+      kernel.run({ ...part, table: table.rows(from, to) }, params, { workgroups: Math.ceil(size / 64) });
+    }
   }
   return y;
 }

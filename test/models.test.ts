@@ -236,3 +236,15 @@ for (const dtype of ["f32", "f16"] as const) {
     weights.release();
   });
 }
+
+test("a prompt read in parts gives what it gives in one pass, LongRoPE's long factors included", async () => {
+  const want = readTensors(manifest.runs["phi4_mini_tiny.long"]!.file);
+  const { model, weights } = await load("models/phi4_mini_tiny", "f32");
+  const prompt = promptOf(want.input_ids!, undefined, 0);
+  assert.ok(prompt.length > 64);
+  const generation = new Generation(model, prompt, [], { maxTokens: 4, part: 64 });
+  const got = [await generation.prefill(), await generation.step(), await generation.step()];
+  assert.deepEqual(got, Array.from(want.greedy_tokens!.data as BigInt64Array, Number).slice(0, 3));
+  generation.free();
+  for (const w of weights) w.release();
+});

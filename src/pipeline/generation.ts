@@ -3,16 +3,23 @@ import { ContextError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { KvCache } from "../models/decoder/kv_cache.ts";
 import type { FastVLMModel, PromptToken } from "../models/fastvlm.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { BYTES, type Tensor } from "../tensor/tensor.ts";
 
 /** Caches are made in steps of this many tokens, so that prompts of similar length share buffers. */
 const CACHE_STEP = 256;
+
+/** Prompts are read in parts of at most this many tokens, which bounds the activations; in multiples of the step below. */
+const MAX_PART = 1024;
+/** Rows that start at an offset every adapter can bind. */
+const PART_STEP = 64;
 
 export interface GenerationOptions {
   /** Upper bound on new tokens; sizes the cache. */
   readonly maxTokens: number;
   /** Ids from here on are never chosen: rows that pad the vocabulary. Default: the whole vocabulary */
   readonly vocabulary?: number | undefined;
+  /** Tokens of the prompt read in one pass, a multiple of 64. Default: what the adapter can bind, at most 1024 */
+  readonly part?: number | undefined;
 }
 
 /**
@@ -23,6 +30,7 @@ export class Generation {
   readonly #model: FastVLMModel;
   readonly #gpu: Gpu;
   readonly #limit: number;
+  readonly #part: number;
   readonly #cache: KvCache;
   /** The embedded prompt [T, D], kept because LongRoPE may ask to run it again. */
   readonly #prompt: Tensor;
@@ -56,6 +64,7 @@ export class Generation {
     this.#model = model;
     this.#gpu = gpu;
     this.#limit = Math.min(options.vocabulary ?? Number.POSITIVE_INFINITY, decoder.config.vocabSize);
+    this.#part = options.part ?? partFor(gpu.maxBindingBytes, decoder.config.intermediateSize);
     this.#cache = decoder.cache(capacity, model.dtype);
     this.#token = gpu.empty([1], "u32");
     const uploaded = gpu.upload([ids.length], "u32", Uint32Array.from(ids));
@@ -115,12 +124,19 @@ export class Generation {
     return this.#readToken();
   }
 
-  /** Runs the language model over x [T, D] and leaves the likeliest next token in `#token`. */
+  /** Runs the language model over x [T, D], part by part, and leaves the likeliest next token in `#token`. */
   #choose(x: Tensor): undefined {
     const { decoder } = this.#model;
-    const h = decoder.forward(x, this.#cache);
-    const last = h.like([1, h.shape[1]!]);
-    this.#gpu.copy(h.rows(h.shape[0]! - 1, h.shape[0]!), last);
+    const { T, D } = x.dims("T D");
+    const total = this.#cache.length + T;
+    const last = x.like([1, D]);
+    for (let from = 0; from < T; from += this.#part) {
+      this.#gpu.scope(() => {
+        const h = decoder.forward(x.rows(from, Math.min(T, from + this.#part)), this.#cache, total);
+        this.#gpu.copy(h.rows(h.shape[0]! - 1, h.shape[0]!), last);
+        return undefined;
+      });
+    }
     const logits = this.#gpu.mark("logits", decoder.logits(last)); // [1, V]
     this.#gpu.copy(argmax(logits, this.#limit), this.#token);
     return undefined;
@@ -131,6 +147,12 @@ export class Generation {
     this.#chosen.push(token!);
     return token!;
   }
+}
+
+/** Tokens per pass such that the widest activation, gate and up in f32, can be bound. */
+function partFor(maxBindingBytes: number, intermediateSize: number): number {
+  const rows = Math.floor(maxBindingBytes / (2 * intermediateSize * BYTES.f32 * PART_STEP)) * PART_STEP;
+  return Math.max(PART_STEP, Math.min(MAX_PART, rows));
 }
 
 /** Cache size for a prompt and an answer, or the error that they do not fit. */

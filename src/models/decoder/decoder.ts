@@ -49,10 +49,14 @@ export class Decoder {
     return embed(ids, this.#embedding, "f32");
   }
 
-  /** Embeddings [T, D] → normalised hidden states [T, D]; appends T tokens to the cache. */
-  forward(x: Tensor, cache: KvCache): Tensor {
+  /**
+   * Embeddings [T, D] → normalised hidden states [T, D]; appends T tokens to the cache.
+   *
+   * @param contextLength tokens that will be in the cache once the whole prompt is read: LongRoPE rotates all by it
+   */
+  forward(x: Tensor, cache: KvCache, contextLength = cache.length + x.dims("T D").T): Tensor {
     const { T } = x.dims("T D");
-    const rope = this.rope.table(cache.length + T);
+    const rope = this.rope.table(contextLength);
     const layers = this.#layers.map((layer, i) => (h: Tensor) => layer.forward(h, rope, cache.layer(i)));
     const h = this.#gpu.through(x, layers);
     cache.length += T;
