@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import pc from "picocolors";
+import { InputError } from "../errors.ts";
 import { FastVLM } from "../node.ts";
 import type { Result } from "../pipeline/types.ts";
 import { parseFlags } from "./args.ts";
@@ -15,6 +17,11 @@ const PICTURE = path("preprocess/exif_6.jpg");
  */
 export async function demo(args: readonly string[]): Promise<void> {
   parseFlags(args, {}, "fastvlm demo");
+  if (!existsSync(MODEL)) {
+    throw new InputError("demo: the test checkpoint is only in a checkout of the repository", {
+      hint: 'With a checkpoint of yours: fastvlm generate --model DIR --image photo.jpg --prompt "What is in this picture?"',
+    });
+  }
   using vlm = await FastVLM.load(MODEL);
   const { adapter } = vlm.gpu;
   const prompt = "What is in this picture?";
