@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import type { DType, Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { Connector } from "./connector.ts";
 import type { Decoder } from "./decoder/decoder.ts";
 import { type FastViTHD, TOTAL_STRIDE } from "./fastvithd/tower.ts";
@@ -20,9 +20,9 @@ export class FastVLMModel {
   readonly decoder: Decoder;
   readonly eye: Eye | undefined;
   /** Element type of the tower's activations and of the KV cache. */
-  readonly dtype: DType;
+  readonly dtype: "f32" | "f16";
 
-  constructor(gpu: Gpu, decoder: Decoder, eye: Eye | undefined, dtype: DType) {
+  constructor(gpu: Gpu, decoder: Decoder, eye: Eye | undefined, dtype: "f32" | "f16") {
     this.gpu = gpu;
     this.decoder = decoder;
     this.eye = eye;

@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { type PreprocessPlan, planResize, preprocess } from "../image/preprocess.ts";
+import { planResize, preprocess } from "../image/preprocess.ts";
 import type { FastVLMModel, PromptToken } from "../models/fastvlm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { ChatMessage, ChatTemplate } from "../text/chat_template.ts";
@@ -174,8 +174,7 @@ export class FastVLM {
       signal?.throwIfAborted();
       const bytes = typeof image === "string" ? await platform().readFile(image, signal) : image;
       const pixels = bytes instanceof Uint8Array ? await platform().decodeImage(bytes, { orientation }) : bytes;
-      const plan: PreprocessPlan = planResize(pixels.width, pixels.height, { mode, size });
-      result.push(preprocess(pixels, plan));
+      result.push(preprocess(pixels, planResize(pixels.width, pixels.height, { mode, size })));
     }
     return result;
   }
@@ -187,10 +186,13 @@ export class FastVLM {
     try {
       for (const bytes of images) {
         signal?.throwIfAborted();
-        const input = uploadPixels(this.gpu, bytes, [1, size, size, 3], this.model.dtype === "f16" ? "f16" : "f32");
-        const tokens = this.gpu.scope(() => this.gpu.keep(this.model.encode(input)));
-        features.push(tokens.reshape(tokens.shape.slice(1)));
-        this.gpu.release(input);
+        const input = uploadPixels(this.gpu, bytes, [1, size, size, 3], this.model.dtype);
+        try {
+          const tokens = this.gpu.scope(() => this.gpu.keep(this.model.encode(input)));
+          features.push(tokens.reshape(tokens.shape.slice(1)));
+        } finally {
+          this.gpu.release(input);
+        }
         await this.gpu.settled();
       }
       return features;
