@@ -3,10 +3,24 @@ import { defineKernel } from "../src/gpu/kernel.ts";
 import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowBands, viewRows } from "./row_bands.ts";
 
+const BUFFERS = { x: "read", weight: "read", bias: "read?", y: "write" } as const;
+/** Of the shaders that take channels in fours. */
+const QUAD_PARAMS = {
+  height: "u32",
+  width: "u32",
+  quads: "u32",
+  out_height: "u32",
+  out_width: "u32",
+  first: "u32",
+  rows: "u32",
+  x_row: "u32",
+  y_row: "u32",
+} as const;
+
 const scalar = defineKernel({
   name: "depthwise_conv2d",
   source: new URL("../shaders/depthwise_conv2d.wgsl", import.meta.url),
-  buffers: { x: "read", weight: "read", bias: "read?", y: "write" },
+  buffers: BUFFERS,
   params: {
     height: "u32",
     width: "u32",
@@ -27,18 +41,8 @@ const scalar = defineKernel({
 const vec4 = defineKernel({
   name: "depthwise_conv2d_vec4",
   source: new URL("../shaders/depthwise_conv2d_vec4.wgsl", import.meta.url),
-  buffers: { x: "read", weight: "read", bias: "read?", y: "write" },
-  params: {
-    height: "u32",
-    width: "u32",
-    quads: "u32",
-    out_height: "u32",
-    out_width: "u32",
-    first: "u32",
-    rows: "u32",
-    x_row: "u32",
-    y_row: "u32",
-  },
+  buffers: BUFFERS,
+  params: QUAD_PARAMS,
   overrides: ["HAS_BIAS", "GELU"],
   constants: ["KERNEL", "STRIDE"],
 });
@@ -46,18 +50,8 @@ const vec4 = defineKernel({
 const half4 = defineKernel({
   name: "depthwise_conv2d_half4",
   source: new URL("../shaders/depthwise_conv2d_half4.wgsl", import.meta.url),
-  buffers: { x: "read", weight: "read", bias: "read?", y: "write" },
-  params: {
-    height: "u32",
-    width: "u32",
-    quads: "u32",
-    out_height: "u32",
-    out_width: "u32",
-    first: "u32",
-    rows: "u32",
-    x_row: "u32",
-    y_row: "u32",
-  },
+  buffers: BUFFERS,
+  params: QUAD_PARAMS,
   overrides: ["HAS_BIAS", "GELU"],
   constants: ["KERNEL", "STRIDE", "MULTIPLIER"],
 });

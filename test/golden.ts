@@ -10,7 +10,8 @@ export interface GoldenTensor {
   readonly data: Float32Array | Float64Array | Uint8Array | Int32Array | BigInt64Array;
 }
 
-interface Tolerance {
+/** |got − want| ≤ atol + rtol·|want| */
+export interface Tolerance {
   readonly atol: number;
   readonly rtol: number;
 }

@@ -2,11 +2,7 @@
 import { readFileSync } from "node:fs";
 import { fromHalf } from "../src/tensor/half.ts";
 import { type Shape, sizeOf } from "../src/tensor/shape.ts";
-
-interface Tolerance {
-  readonly atol: number;
-  readonly rtol: number;
-}
+import type { Tolerance } from "./golden.ts";
 
 interface Entry {
   readonly key: string;
