@@ -1,6 +1,6 @@
 import { ShapeError } from "../src/errors.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
-import type { Tensor } from "../src/tensor/tensor.ts";
+import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
 
 const kernel = defineKernel({
   name: "argmax",
@@ -15,13 +15,15 @@ const kernel = defineKernel({
  *
  * @param x      [R, C]
  * @param limit  elements from here on are ignored. Default C
+ * @param y      where to write, u32 [R]. Default: a new tensor
  * @returns      u32 [R]
  */
-export function argmax(x: Tensor, limit?: number): Tensor {
+export function argmax(x: Tensor, limit?: number, y?: Tensor): Tensor {
   const { R, C } = x.dims("R C");
   const bound = limit ?? C;
   if (bound < 1 || bound > C) throw new ShapeError(`argmax: limit: expected 1…${C}, got ${bound}`);
-  const y = x.gpu.empty([R], "u32");
-  kernel.run({ x, y }, { rows: R, dim: C, limit: bound }, { workgroups: R });
-  return y;
+  const ids = y ?? x.gpu.empty([R], "u32");
+  expectShape("argmax: y", ids, [R]);
+  kernel.run({ x, y: ids }, { rows: R, dim: C, limit: bound }, { workgroups: R });
+  return ids;
 }
