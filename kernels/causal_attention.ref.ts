@@ -9,23 +9,26 @@ export function causalAttentionRef(
   q: ArrayLike<number>,
   keys: ArrayLike<number>,
   values: ArrayLike<number>,
-  tokens: number,
-  { heads, kvHeads, headDim, start }: CacheLayout,
+  y: ArrayLike<number>,
+  { tokens, heads, kvHeads, headDim, start, rows = tokens, row = 0 }: Shape,
 ): Float64Array {
-  const y = new Float64Array(tokens * heads * headDim);
+  const result = Float64Array.from(y);
   for (let t = 0; t < tokens; t++) {
     for (let h = 0; h < heads; h++) {
       const kv = Math.floor(h / (heads / kvHeads)) * headDim;
-      const row = (s: number) => s * kvHeads * headDim + kv;
-      const at = { q: t * (q.length / tokens) + h * headDim, k: row, v: row };
-      y.set(attendRef({ q, k: keys, v: values }, at, start + t + 1, headDim), (t * heads + h) * headDim);
+      const cached = (s: number) => s * kvHeads * headDim + kv;
+      const at = { q: (row + t) * (q.length / rows) + h * headDim, k: cached, v: cached };
+      const attended = attendRef({ q, k: keys, v: values }, at, start + t + 1, headDim);
+      result.set(attended, ((row + t) * heads + h) * headDim);
     }
   }
-  return y;
+  return result;
 }
 
 interface Shape extends CacheLayout {
   readonly tokens: number;
+  /** Rows of q and y, when only `tokens` of them from `row` on belong to this sequence. */
+  readonly rows?: number;
   /** Multiplies the queries and keys: scores grow with its square. */
   readonly gain?: number;
   /** Queries stay f32 whatever the cache is, as in the language model. */
@@ -42,6 +45,7 @@ const PREFILL: readonly Shape[] = [
   { tokens: 5, start: 100, heads: 5, kvHeads: 1, headDim: 96 },
   { tokens: 33, start: 0, heads: 3, kvHeads: 3, headDim: 24 },
   { tokens: 17, start: 3, heads: 4, kvHeads: 2, headDim: 16, gain: 40 }, // scores past the range of exp
+  { tokens: 5, rows: 9, row: 3, start: 6, heads: 4, kvHeads: 2, headDim: 32 }, // part of a batch
 ];
 
 const DECODE: readonly Shape[] = [
@@ -52,6 +56,7 @@ const DECODE: readonly Shape[] = [
   { tokens: 1, start: 64, heads: 3, kvHeads: 3, headDim: 24 },
   { tokens: 1, start: 200, heads: 4, kvHeads: 2, headDim: 16, gain: 40 },
   { tokens: 1, start: 0, heads: 1, kvHeads: 1, headDim: 32 },
+  { tokens: 1, rows: 8, row: 5, start: 70, heads: 6, kvHeads: 2, headDim: 64, wide: true }, // one of a batch
 ];
 
 const scaledBy = (gain: number, tensor: HostTensor): HostTensor => ({
@@ -69,17 +74,19 @@ export default defineSuite<Case>({
     ...DECODE.map((c): Case => ({ ...c, variant: "decode" })),
     ...[...PREFILL, ...DECODE].map((c): Case => ({ ...c, variant: "lanes" })),
   ],
-  inputs({ tokens, heads, kvHeads, headDim, start, gain = 1, wide }, random) {
+  inputs({ tokens, rows = tokens, heads, kvHeads, headDim, start, gain = 1, wide }, random) {
     const cached = [start + tokens + GARBAGE_ROWS, kvHeads * headDim];
     const poison = (cache: HostTensor): HostTensor => ({
       ...cache,
       data: Float32Array.from(cache.data, (v, i) => (i < (start + tokens) * kvHeads * headDim ? v : Number.NaN)),
     });
-    const q = scaledBy(gain, random([tokens, (heads + 2 * kvHeads) * headDim]));
-    return { q: wide ? f32(q) : q, keys: poison(scaledBy(gain, random(cached))), values: poison(random(cached)) };
+    const q = scaledBy(gain, random([rows, (heads + 2 * kvHeads) * headDim]));
+    const y = random([rows, heads * headDim]);
+    const queries = wide ? { q: f32(q), y: f32(y) } : { q, y };
+    return { ...queries, keys: poison(scaledBy(gain, random(cached))), values: poison(random(cached)) };
   },
-  run: ({ q, keys, values }, { variant, ...layout }) => causalAttentionBy(variant, q!, keys!, values!, layout),
-  reference: ({ q, keys, values }, { tokens, ...layout }) => causalAttentionRef(q!, keys!, values!, tokens, layout),
+  run: ({ q, keys, values, y }, { variant, ...layout }) => causalAttentionBy(variant, q!, keys!, values!, layout, y),
+  reference: ({ q, keys, values, y }, layout) => causalAttentionRef(q!, keys!, values!, y!, layout),
   tolerance: { f32: 1e-10, f16: 1e-6 },
   bytes: ({ tokens, start, kvHeads, headDim }, element) => 2 * (start + tokens) * kvHeads * headDim * element,
   flops: ({ tokens, start, heads, headDim }) => 4 * heads * headDim * tokens * (start + (tokens + 1) / 2),

@@ -5,8 +5,16 @@ import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import type { CacheLayout } from "./kv_write.ts";
 import { hasEightLanes } from "./linear.ts";
 
-const BUFFERS = { q: "read", keys: "read", values: "read", y: "write" } as const;
-const PARAMS = { tokens: "u32", heads: "u32", kv_heads: "u32", stride: "u32", start: "u32", scale: "f32" } as const;
+const BUFFERS = { q: "read", keys: "read", values: "read", y: "update" } as const;
+const PARAMS = {
+  tokens: "u32",
+  heads: "u32",
+  kv_heads: "u32",
+  stride: "u32",
+  start: "u32",
+  scale: "f32",
+  row: "u32",
+} as const;
 
 const rows = defineKernel({
   name: "causal_attention",
@@ -21,7 +29,7 @@ const decode = defineKernel({
   name: "causal_attention_decode",
   source: new URL("../shaders/causal_attention_decode.wgsl", import.meta.url),
   buffers: BUFFERS,
-  params: { heads: "u32", kv_heads: "u32", start: "u32", scale: "f32" },
+  params: { heads: "u32", kv_heads: "u32", start: "u32", scale: "f32", stride: "u32", row: "u32" },
   overrides: ["WORKGROUP_SIZE"],
   constants: ["HEAD_DIM"],
 });
@@ -54,15 +62,16 @@ export function pickCausalAttention(
 /**
  * Causal grouped-query attention (arXiv 2305.13245) over the cache; token t sees cache rows 0 … start + t. Sums in f32.
  *
- * @param q             [T, ≥ heads·headDim], rotated queries in the first columns; the packed projection will do
+ * @param q             [R, ≥ heads·headDim], rotated queries in the first columns; the packed projection will do
  * @param keys, values  [S, kvHeads·headDim], the T new tokens already written; S ≥ start + T
- * @returns             [T, heads·headDim], element type of `q`
+ * @param y             [R, heads·headDim], of which the rows of this sequence are written. Default: a new tensor
+ * @returns             y, element type of `q`
  * @throws ShapeError when shapes do not fit, or the head size or the width of `q` is no multiple of 4
  */
-export function causalAttention(q: Tensor, keys: Tensor, values: Tensor, layout: CacheLayout): Tensor {
-  const { T } = q.dims("T columns");
-  const variant = pickCausalAttention({ tokens: T, headDim: layout.headDim }, q.gpu.adapter);
-  return causalAttentionBy(variant, q, keys, values, layout);
+export function causalAttention(q: Tensor, keys: Tensor, values: Tensor, layout: CacheLayout, y?: Tensor): Tensor {
+  const { tokens = q.dims("R columns").R - (layout.row ?? 0), headDim } = layout;
+  const variant = pickCausalAttention({ tokens, headDim }, q.gpu.adapter);
+  return causalAttentionBy(variant, q, keys, values, layout, y);
 }
 
 /** `causalAttention` with the choice of the shader left to the caller, for tests and benchmarks. */
@@ -72,13 +81,14 @@ export function causalAttentionBy(
   keys: Tensor,
   values: Tensor,
   layout: CacheLayout,
+  y: Tensor = q.like([q.dims("R columns").R, layout.heads * layout.headDim]),
 ): Tensor {
-  const { heads, kvHeads, headDim, start } = layout;
-  const { T, columns } = q.dims("T columns");
-  checkShapes(q, keys, values, layout);
-  const y = q.like([T, heads * headDim]);
+  const { heads, kvHeads, headDim, start, row = 0 } = layout;
+  const { R, columns } = q.dims("R columns");
+  const { tokens: T = R - row } = layout;
+  checkShapes(q, keys, values, layout, y);
   const tensors = { q, keys, values, y };
-  const params = { tokens: T, heads, kv_heads: kvHeads, stride: columns / 4, start, scale: headDim ** -0.5 };
+  const params = { tokens: T, heads, kv_heads: kvHeads, stride: columns / 4, start, scale: headDim ** -0.5, row };
   const constants = { HEAD_DIM: headDim };
   if (variant === "lanes") {
     lanes.run(tensors, params, { workgroups: kvHeads * Math.ceil((T * heads) / kvHeads / 4), constants });
@@ -91,11 +101,15 @@ export function causalAttentionBy(
   return y;
 }
 
-function checkShapes(q: Tensor, keys: Tensor, values: Tensor, { heads, kvHeads, headDim, start }: CacheLayout): void {
-  const { T, columns } = q.dims("T columns");
+function checkShapes(q: Tensor, keys: Tensor, values: Tensor, layout: CacheLayout, y: Tensor): void {
+  const { heads, kvHeads, headDim, start, row = 0 } = layout;
+  const { R, columns } = q.dims("R columns");
+  const { tokens: T = R - row } = layout;
   const { S } = keys.dims("S width");
   expectShape("causal_attention: keys", keys, [S, kvHeads * headDim]);
   expectShape("causal_attention: values", values, [S, kvHeads * headDim]);
+  expectShape("causal_attention: y", y, [R, heads * headDim]);
+  if (row + T > R) throw new ShapeError(`causal_attention: expected at least ${row + T} rows, got ${R}`);
   if (heads % kvHeads !== 0) {
     throw new ShapeError(`causal_attention: expected heads a multiple of ${kvHeads}, got ${heads}`);
   }

@@ -1,4 +1,4 @@
-// y[t, n, :] = Σ_s softmax_s(q[t, n, :] · keys[s, n/G, :] · scale) · values[s, n/G, :]   over s ≤ start + t
+// y[row + t, n, :] = Σ_s softmax_s(q[row + t, n, :] · keys[s, n/G, :] · scale) · values[s, n/G, :]   over s ≤ start + t
 //
 // One thread per token and query head; online softmax (arXiv 2205.14135). G query heads share a key/value head.
 
@@ -11,12 +11,13 @@ struct Params {
   stride: u32,    // vectors in a row of q
   start: u32,     // tokens in the cache before this call
   scale: f32,
+  row: u32,       // first row of this sequence in q and y
 }
 
-@group(0) @binding(0) var<storage, read> q: array<vec4<q_t>>;            // [T, stride], queries first
+@group(0) @binding(0) var<storage, read> q: array<vec4<q_t>>;            // [R, stride], queries first
 @group(0) @binding(1) var<storage, read> keys: array<vec4<keys_t>>;      // [S, Nkv, HEAD_DIM]
 @group(0) @binding(2) var<storage, read> values: array<vec4<values_t>>;  // [S, Nkv, HEAD_DIM]
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;      // [T, N, HEAD_DIM]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;      // [R, N, HEAD_DIM]
 @group(1) @binding(0) var<uniform> params: Params;
 
 const VECTORS = HEAD_DIM / 4;
@@ -33,7 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var query: array<vec4f, VECTORS>;
   var sum: array<vec4f, VECTORS>;
   for (var i = 0u; i < VECTORS; i++) {
-    query[i] = vec4f(q[token * params.stride + head * VECTORS + i]) * params.scale;
+    query[i] = vec4f(q[(params.row + token) * params.stride + head * VECTORS + i]) * params.scale;
   }
   var highest = -3.0e38;
   var total = 0.0;
@@ -48,6 +49,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var i = 0u; i < VECTORS; i++) { sum[i] = sum[i] * keep + weight * vec4f(values[at + i]); }
     highest = next;
   }
-  let to = (token * params.heads + head) * VECTORS;
+  let to = ((params.row + token) * params.heads + head) * VECTORS;
   for (var i = 0u; i < VECTORS; i++) { y[to + i] = vec4<y_t>(sum[i] / total); }
 }

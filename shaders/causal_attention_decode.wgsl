@@ -1,4 +1,4 @@
-// y[n, :] = Σ_s softmax_s(q[n, :] · keys[s, n/G, :] · scale) · values[s, n/G, :]   over s ≤ start
+// y[row, n, :] = Σ_s softmax_s(q[row, n, :] · keys[s, n/G, :] · scale) · values[s, n/G, :]   over s ≤ start
 //
 // One token on any GPU: a workgroup per query head. Over keys in blocks of WORKGROUP_SIZE, first a thread is a key and computes
 // its score, then it is one vector of the head in one of SLOTS slots, which share the keys of the block between them. Online
@@ -11,12 +11,14 @@ struct Params {
   kv_heads: u32,  // Nkv; G = N / Nkv
   start: u32,     // tokens in the cache before this one
   scale: f32,
+  stride: u32,    // vectors in a row of q
+  row: u32,       // row of this sequence in q and y
 }
 
-@group(0) @binding(0) var<storage, read> q: array<vec4<q_t>>;            // [≥ N, HEAD_DIM], queries first
+@group(0) @binding(0) var<storage, read> q: array<vec4<q_t>>;            // [R, stride], queries first
 @group(0) @binding(1) var<storage, read> keys: array<vec4<keys_t>>;      // [S, Nkv, HEAD_DIM]
 @group(0) @binding(2) var<storage, read> values: array<vec4<values_t>>;  // [S, Nkv, HEAD_DIM]
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;      // [N, HEAD_DIM]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;      // [R, N, HEAD_DIM]
 @group(1) @binding(0) var<uniform> params: Params;
 
 const VECTORS = HEAD_DIM / 4;
@@ -42,7 +44,7 @@ fn main(
   let slot = thread / VECTORS;
   let own = base + thread % VECTORS;
 
-  if (thread < VECTORS) { query[thread] = vec4f(q[head * VECTORS + thread]) * params.scale; }
+  if (thread < VECTORS) { query[thread] = vec4f(q[params.row * params.stride + head * VECTORS + thread]) * params.scale; }
   workgroupBarrier();
   var sum = vec4f();
   var highest = LOWEST;
@@ -76,5 +78,5 @@ fn main(
   for (var k = 1u; k < slots; k++) { sum += sums[k * VECTORS + thread]; }
   total = 0.0;
   for (var i = 0u; i < WORKGROUP_SIZE; i++) { total += weights[i]; }
-  y[head * VECTORS + thread] = vec4<y_t>(sum / total);
+  y[(params.row * params.heads + head) * VECTORS + thread] = vec4<y_t>(sum / total);
 }

@@ -1,4 +1,4 @@
-// y[t, n, :] = Σ_s softmax_s(q[t, n, :] · keys[s, n/G, :] · scale) · values[s, n/G, :]   over s ≤ start + t
+// y[row + t, n, :] = Σ_s softmax_s(q[row + t, n, :] · keys[s, n/G, :] · scale) · values[s, n/G, :]   over s ≤ start + t
 //
 // For adapters with subgroups of exactly 8 lanes. A subgroup computes 4 of the T·G queries that share a key/value head, one
 // in each component of its vectors, over keys in blocks of 8: first a lane is a key and computes the 4 scores, then it owns
@@ -11,12 +11,13 @@ struct Params {
   stride: u32,    // vectors in a row of q
   start: u32,     // tokens in the cache before this call
   scale: f32,
+  row: u32,       // first row of this sequence in q and y
 }
 
-@group(0) @binding(0) var<storage, read> q: array<q_t>;                  // [T, 4·stride], queries first
+@group(0) @binding(0) var<storage, read> q: array<q_t>;                  // [R, 4·stride], queries first
 @group(0) @binding(1) var<storage, read> keys: array<vec4<keys_t>>;      // [S, Nkv, HEAD_DIM]
 @group(0) @binding(2) var<storage, read> values: array<vec4<values_t>>;  // [S, Nkv, HEAD_DIM]
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;      // [T, N, HEAD_DIM]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_t>>;      // [R, N, HEAD_DIM]
 @group(1) @binding(0) var<uniform> params: Params;
 
 const VECTORS = HEAD_DIM / 4;
@@ -49,7 +50,7 @@ fn main(
   let base = kv_head * VECTORS;
 
   var q_lane: array<vec4f, HEAD_DIM / 8>;  // element 8·c + lane of the 4 queries
-  let query_at = token * params.stride * 4 + head * HEAD_DIM + lane;
+  let query_at = (params.row + token) * params.stride * 4 + head * HEAD_DIM + lane;
   for (var c = 0u; c < HEAD_DIM / 8; c++) {
     let at = query_at + c * 8;
     q_lane[c] = vec4f(f32(q[at.x]), f32(q[at.y]), f32(q[at.z]), f32(q[at.w])) * params.scale;
@@ -92,7 +93,7 @@ fn main(
   total += subgroupShuffleXor(total, 4);
   if (part / parts >= params.kv_heads) { return; }
   for (var r = 0u; r < 4 && query[r] < queries; r++) {
-    let to = (token[r] * params.heads + head[r]) * VECTORS;
+    let to = ((params.row + token[r]) * params.heads + head[r]) * VECTORS;
     for (var i = lane; i < VECTORS; i += 8) { y[to + i] = vec4<y_t>(sums[i / 8][r] / total[r]); }
   }
 }

@@ -1,4 +1,4 @@
-// x[t, h, i], x[t, h, i + r/2] ← the pair rotated by the angle of position start + t and frequency i, i < r/2
+// x[row + t, h, i], x[row + t, h, i + r/2] ← the pair rotated by the angle of position start + t and frequency i, i < r/2
 //
 // One thread per pair. Elements from r on pass through.
 
@@ -11,10 +11,11 @@ struct Params {
   rotary_dim: u32,  // r
   columns: u32,     // elements in a row of x
   start: u32,
+  row: u32,         // first row of x
 }
 
 @group(0) @binding(0) var<storage, read> table: array<table_t>;  // [P, r], cosines then sines
-@group(0) @binding(1) var<storage, read_write> x: array<x_t>;    // [T, columns]
+@group(0) @binding(1) var<storage, read_write> x: array<x_t>;    // [R, columns]
 @group(1) @binding(0) var<uniform> params: Params;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -25,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let i = index % half;
   let head = (index / half) % params.heads;
   let token = index / half / params.heads;
-  let at = token * params.columns + head * params.head_dim + i;
+  let at = (params.row + token) * params.columns + head * params.head_dim + i;
   let angle = (params.start + token) * params.rotary_dim + i;
   let cosine = f32(table[angle]);
   let sine = f32(table[angle + half]);

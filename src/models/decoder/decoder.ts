@@ -3,11 +3,20 @@ import { linear } from "../../../kernels/linear.ts";
 import { rmsNorm } from "../../../kernels/rms_norm.ts";
 import type { Weights } from "../../../weights/weights.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
-import type { DType, Tensor } from "../../tensor/tensor.ts";
+import { type DType, expectShape, type Tensor } from "../../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { KvCache } from "./kv_cache.ts";
-import { DecoderLayer } from "./layer.ts";
+import { DecoderLayer, type Rows } from "./layer.ts";
 import { RopeTables } from "./rope.ts";
+
+/** Consecutive rows of a pass that continue one sequence. */
+export interface Span {
+  /** What came before; the rows are appended. */
+  readonly cache: KvCache;
+  readonly tokens: number;
+  /** Tokens that will be in the cache once the whole prompt is read: LongRoPE rotates all by it. Default: with these */
+  readonly contextLength?: number | undefined;
+}
 
 /**
  * A decoder-only language model: Phi-3, Phi-4, Phi-4-mini or Qwen2, by its configuration.
@@ -52,14 +61,34 @@ export class Decoder {
   /**
    * Embeddings [T, D] → normalised hidden states [T, D]; appends T tokens to the cache.
    *
-   * @param contextLength tokens that will be in the cache once the whole prompt is read: LongRoPE rotates all by it
+   * @param contextLength tokens that will be in the cache once the whole prompt is read
    */
-  forward(x: Tensor, cache: KvCache, contextLength = cache.length + x.dims("T D").T): Tensor {
-    const { T } = x.dims("T D");
-    const rope = this.rope.table(contextLength);
-    const layers = this.#layers.map((layer, i) => (h: Tensor) => layer.forward(h, rope, cache.layer(i)));
+  forward(x: Tensor, cache: KvCache, contextLength?: number): Tensor {
+    return this.forwardSpans(x, [{ cache, tokens: x.dims("T D").T, contextLength }]);
+  }
+
+  /**
+   * The rows of several sequences in one pass: [R, D] → normalised hidden states [R, D], each row as if its sequence ran
+   * alone. Caches must have room, and rope tables must have been made: neither is possible within a pass.
+   *
+   * @param spans one after another, R rows in all
+   */
+  forwardSpans(x: Tensor, spans: readonly Span[]): Tensor {
+    let row = 0;
+    const sequences = spans.map(({ cache, tokens, contextLength = cache.length + tokens }) => {
+      const rope = this.rope.table(contextLength);
+      row += tokens;
+      return { cache, rows: { rope, start: cache.length, row: row - tokens, tokens } };
+    });
+    expectShape("decoder: x", x, [row, this.config.hiddenSize]);
+    const layers = this.#layers.map((layer, i) => (h: Tensor) => {
+      return layer.forward(
+        h,
+        sequences.map(({ cache, rows }): Rows => ({ ...rows, ...cache.layer(i) })),
+      );
+    });
     const h = this.#gpu.through(x, layers);
-    cache.length += T;
+    for (const { cache, rows } of sequences) cache.length += rows.tokens;
     return this.#gpu.mark("final_norm", rmsNorm(h, this.#norm, this.config.normEps));
   }
 

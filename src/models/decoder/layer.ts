@@ -9,6 +9,17 @@ import type { Tensor } from "../../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { LayerCache } from "./kv_cache.ts";
 
+/** Rows of a pass that belong to one sequence, and the sequence's cache. */
+export interface Rows extends LayerCache {
+  /** Rotary angles, [P, rotaryDim] */
+  readonly rope: Tensor;
+  /** Tokens in the cache before this pass: the position of the first of these rows. */
+  readonly start: number;
+  /** First of these rows. */
+  readonly row: number;
+  readonly tokens: number;
+}
+
 /**
  * One decoder layer of Phi-3/Phi-4 and Qwen2: two pre-norm branches on a residual stream.
  *
@@ -32,12 +43,12 @@ export class DecoderLayer {
     this.#mlp = new GatedMlp(w.at("mlp"), config, `${name}.mlp`);
   }
 
-  /** [T, D] → [T, D]; appends T tokens to the cache. */
-  forward(x: Tensor, rope: Tensor, cache: LayerCache): Tensor {
+  /** [T, D] → [T, D]; appends the rows of each sequence to its cache. */
+  forward(x: Tensor, sequences: readonly Rows[]): Tensor {
     const { gpu } = x;
     gpu.mark(`${this.#name}.in`, x);
     const normed1 = gpu.mark(`${this.#name}.input_layernorm`, rmsNorm(x, this.#norm1, this.#eps));
-    const h = this.#attention.forward(normed1, x, rope, cache);
+    const h = this.#attention.forward(normed1, x, sequences);
     const normed2 = gpu.mark(`${this.#name}.post_attention_layernorm`, rmsNorm(h, this.#norm2, this.#eps));
     return gpu.mark(`${this.#name}.out`, this.#mlp.forward(normed2, h));
   }
@@ -74,14 +85,18 @@ class Attention {
   }
 
   /** [T, D] → [T, D], `residual` added */
-  forward(x: Tensor, residual: Tensor, rope: Tensor, { keys, values, start }: LayerCache): Tensor {
+  forward(x: Tensor, residual: Tensor, sequences: readonly Rows[]): Tensor {
     const { heads, kvHeads, headDim, rotaryDim } = this.#config;
     const { gpu } = x;
     const qkv = linear(x, this.#qkv, { bias: this.#bias }); // [T, (N + 2·Nkv)·Dh]
     gpu.mark(`${this.#name}.qkv_proj`, qkv);
-    ropeInPlace(qkv, rope, { heads: heads + kvHeads, headDim, rotaryDim, start }); // queries and keys, not values
-    kvWrite(qkv, keys, values, { heads, kvHeads, headDim, start });
-    const mixed = causalAttention(qkv, keys, values, { heads, kvHeads, headDim, start }); // [T, N·Dh]
+    const mixed = qkv.like([qkv.shape[0]!, heads * headDim]);
+    for (const { rope, keys, values, start, row, tokens } of sequences) {
+      const layout = { heads, kvHeads, headDim, start, row, tokens };
+      ropeInPlace(qkv, rope, { ...layout, heads: heads + kvHeads, rotaryDim }); // queries and keys, not values
+      kvWrite(qkv, keys, values, layout);
+      causalAttention(qkv, keys, values, layout, mixed);
+    }
     gpu.mark(`${this.#name}.attn_out`, mixed);
     return linear(mixed, this.#out, { residual });
   }
