@@ -36,7 +36,11 @@ const TYPES = { F32: Float32Array, F64: Float64Array, U8: Uint8Array, I32: Int32
 
 /** Every tensor of a safetensors file of types tests use. */
 export function readTensors(file: string): Record<string, GoldenTensor> {
-  const bytes = new Uint8Array(readFileSync(new URL(file, GOLDEN)));
+  return tensorsOf(file, new Uint8Array(readFileSync(new URL(file, GOLDEN))));
+}
+
+/** The same, from a file's bytes. */
+export function tensorsOf(file: string, bytes: Uint8Array<ArrayBuffer>): Record<string, GoldenTensor> {
   const length = headerLength(file, bytes.subarray(0, 8), bytes.length);
   const result: Record<string, GoldenTensor> = {};
   for (const { name, dtype, shape, start, end } of parseHeader(file, bytes.subarray(8, 8 + length), bytes.length)

@@ -1,43 +1,88 @@
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import pc from "picocolors";
 import { InputError } from "../errors.ts";
+import { decodeImage } from "../image/decode.ts";
+import { nodeCodecs } from "../node/image_codecs.ts";
 import { FastVLM } from "../node.ts";
 import type { Result } from "../pipeline/types.ts";
 import { parseFlags } from "./args.ts";
 import { summary } from "./generate.ts";
+import { halfBlocks } from "./half_blocks.ts";
 
-const path = (file: string): string => fileURLToPath(new URL(`../../test/golden/${file}`, import.meta.url));
-const MODEL = path("models/fastvlm_hf");
-const PICTURE = path("preprocess/exif_6.jpg");
+/** The embedded checkpoint: beside the sources in a checkout, inside `dist` in the package. */
+export const EMBEDDED = fileURLToPath(new URL("../../weights/fastvlm-tiny", import.meta.url));
 
-/**
- * `fastvlm demo`, what `npm start` runs: picture and question to text, on the checkpoint that the tests compare with PyTorch.
- * Its weights are random, so its words are noise; the way they come about is the whole product's.
- */
+interface Scene {
+  readonly what: string;
+  /** One picture, or the frames of a clip. */
+  readonly images: readonly string[];
+  readonly questions: readonly string[];
+}
+
+const SCENES: readonly Scene[] = [
+  {
+    what: "picture",
+    images: ["picture.jpg"],
+    questions: ["What is in the picture?", "How many apples are there?", "Where is the dog?"],
+  },
+  { what: "picture", images: ["sign.jpg"], questions: ["What does it say?"] },
+  {
+    what: "clip",
+    images: [1, 2, 3, 4, 5, 6].map((frame) => `clip/${frame}.jpg`),
+    questions: ["What happens in the video?"],
+  },
+];
+
+/** `fastvlm demo`, what `npm start` runs: questions about sample pictures and a clip, answered by the embedded checkpoint. */
 export async function demo(args: readonly string[]): Promise<void> {
   parseFlags(args, {}, "fastvlm demo");
-  if (!existsSync(MODEL)) {
-    throw new InputError("demo: the test checkpoint is only in a checkout of the repository", {
-      hint: 'With a checkpoint of yours: fastvlm generate --model DIR --image photo.jpg --prompt "What is in this picture?"',
+  if (!existsSync(EMBEDDED)) {
+    throw new InputError(`demo: expected the embedded checkpoint at ${EMBEDDED}, found nothing`, {
+      hint: "Reinstall the package, or check the repository out again.",
     });
   }
-  using vlm = await FastVLM.load(MODEL);
+  const out = process.stdout;
+  using vlm = await FastVLM.load(EMBEDDED);
   const { adapter } = vlm.gpu;
-  const prompt = "What is in this picture?";
-  process.stdout.write(
+  out.write(
     `${pc.bold("FastVLM")} on ${adapter.description}${adapter.software ? pc.yellow(" (software: slow, for trying out)") : ""}\n`,
   );
-  process.stdout.write(
-    `picture   ${PICTURE}\nmodel     ${MODEL} (random weights: the words are noise)\n${pc.cyan(`? ${prompt}`)}\n  `,
-  );
-  let result: Result | undefined;
-  for await (const piece of vlm.generate({ images: [PICTURE], prompt, maxTokens: 24 })) {
-    process.stdout.write(JSON.stringify(piece.text).slice(1, -1));
-    result = piece.result ?? result;
+  for (const { what, images, questions } of SCENES) {
+    const paths = images.map((image) => `${EMBEDDED}/samples/${image}`);
+    out.write(
+      `\n${what}   ${relative(process.cwd(), paths[0]!)}${paths.length > 1 ? ` … ${paths.length} frames` : ""}\n`,
+    );
+    if (out.isTTY && out.getColorDepth() >= 24) await show(paths.length > 1 ? [paths[0]!, paths.at(-1)!] : paths);
+    for (const prompt of questions) {
+      out.write(`${pc.cyan(`? ${prompt}`)}\n  `);
+      let result: Result | undefined;
+      for await (const piece of vlm.generate({ images: paths, prompt, maxTokens: 64 })) {
+        out.write(pc.bold(piece.text));
+        result = piece.result ?? result;
+      }
+      out.write(`\n${result ? `  ${pc.dim(summary(result))}\n` : ""}`);
+    }
   }
-  process.stdout.write(`\n${result ? `  ${pc.dim(summary(result))}\n` : ""}
-For real answers download a FastVLM checkpoint, such as apple/FastVLM-0.5B, and ask it:
+  out.write(`
+That was the embedded model: 3 million weights, drawn things only. Ask it about a picture of yours, or talk to it:
+  npx fastvlm generate --image ${relative(process.cwd(), `${EMBEDDED}/samples/sign.jpg`)} --prompt "Is there a key?"
+  npx fastvlm chat
+For photos, download a FastVLM checkpoint such as apple/FastVLM-0.5B:
   npx fastvlm generate --model DIR --image photo.jpg --prompt "What is in this picture?"
 `);
+}
+
+/** Prints pictures side by side, small. */
+async function show(paths: readonly string[]): Promise<void> {
+  const pictures = await Promise.all(
+    paths.map(async (path) => decodeImage(new Uint8Array(await readFile(path)), nodeCodecs, { orientation: true })),
+  );
+  const columns = Math.floor(Math.min(process.stdout.columns ?? 80, 72) / paths.length) - 2;
+  const blocks = pictures.map((pixels) => halfBlocks(pixels, columns));
+  for (let line = 0; line < blocks[0]!.length; line++) {
+    process.stdout.write(`  ${blocks.map((rows) => rows[line] ?? "").join("  ")}\n`);
+  }
 }
