@@ -16,6 +16,8 @@ import linear from "./linear.ref.ts";
 import resize from "./resize.ref.ts";
 import rmsNorm from "./rms_norm.ref.ts";
 import rope from "./rope.ref.ts";
+import sample from "./sample.ref.ts";
+import sampleLogprobs from "./sample_logprobs.ref.ts";
 import swiglu from "./swiglu.ref.ts";
 
 export const suites: readonly AnySuite[] = [
@@ -34,5 +36,7 @@ export const suites: readonly AnySuite[] = [
   resize,
   rmsNorm,
   rope,
+  sample,
+  sampleLogprobs,
   swiglu,
 ];
