@@ -21,24 +21,32 @@ export class Connector {
     this.#projector = projector.map((w, i) => new Affine(w, i === 0 ? C : D, D));
   }
 
-  /** Image tokens for a feature map of height × width. */
-  tokens(height: number, width: number): number {
-    const [h, w] = this.config.pool ?? [height, width];
+  /** Image tokens for a feature map of height × width; `pool` as for `forward`. */
+  tokens(height: number, width: number, pool?: number): number {
+    const [h, w] = this.#grid(pool) ?? [height, width];
     return h * w;
   }
 
-  /** Features [B, H, W, C] → image tokens f32 [B, N, D] */
-  forward(features: Tensor): Tensor {
+  /**
+   * Features [B, H, W, C] → image tokens f32 [B, N, D]
+   *
+   * @param side of a square grid that the features are averaged to first, N = side². Default: the configuration's grid, or none
+   */
+  forward(features: Tensor, side?: number): Tensor {
     const { gpu } = features;
     const { B, H, W, C } = features.dims("B H W C");
-    const { pool } = this.config;
+    const pool = this.#grid(side);
     const grid = pool && (pool[0] !== H || pool[1] !== W) ? adaptiveAvgPool2d(features, pool) : features;
     if (pool) gpu.mark("seed.pooled", grid);
-    const tokens = grid.reshape([B, this.tokens(H, W), C]);
+    const tokens = grid.reshape([B, this.tokens(H, W, side), C]);
     if (this.#enhancer.length > 0) gpu.mark("seed.tokens", tokens);
     const enhanced = perceptron(tokens, this.#enhancer);
     if (this.#enhancer.length > 0) gpu.mark("seed.enhanced", enhanced);
     return gpu.mark("projector.out", perceptron(enhanced, this.#projector));
+  }
+
+  #grid(side: number | undefined): readonly [number, number] | undefined {
+    return side === undefined ? this.config.pool : [side, side];
   }
 }
 

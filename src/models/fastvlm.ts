@@ -29,15 +29,21 @@ export class FastVLMModel {
     this.dtype = dtype;
   }
 
-  /** Tokens that an image of height × width pixels becomes. */
-  imageTokens(height: number, width: number): number {
-    return this.#requireEye().connector.tokens(Math.ceil(height / TOTAL_STRIDE), Math.ceil(width / TOTAL_STRIDE));
+  /** Tokens that an image of height × width pixels becomes; `pool` as for `encode`. */
+  imageTokens(height: number, width: number, pool?: number): number {
+    const [h, w] = [Math.ceil(height / TOTAL_STRIDE), Math.ceil(width / TOTAL_STRIDE)];
+    return this.#requireEye().connector.tokens(h, w, pool);
   }
 
-  /** Pixels in [0, 1] [B, H, W, 3] → image tokens f32 [B, N, D] */
-  encode(pixels: Tensor): Tensor {
+  /**
+   * Pixels in [0, 1] [B, H, W, 3] → image tokens f32 [B, N, D]
+   *
+   * @param pool side of the grid that features are averaged to, N = pool², such as for the frames of a video. Default: the
+   *             checkpoint's own grid, or all features
+   */
+  encode(pixels: Tensor, pool?: number): Tensor {
     const { tower, connector } = this.#requireEye();
-    return connector.forward(this.gpu.mark("vision.features", tower.forward(pixels)));
+    return connector.forward(this.gpu.mark("vision.features", tower.forward(pixels)), pool);
   }
 
   /**
