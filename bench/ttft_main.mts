@@ -26,6 +26,7 @@ async function bench(args: readonly string[]): Promise<void> {
   const options = {
     dtype: choice("dtype", values.dtype, "f32", "f16"),
     imageSize: integer("image-size", values["image-size"], 64),
+    imageCacheBytes: 0, // every run looks at the picture anew
   };
   using vlm = await FastVLM.load(sourceOf(values), options);
   const results: Result[] = [];

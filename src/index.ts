@@ -6,13 +6,20 @@ export * from "./errors.ts";
 export type { AdapterSummary } from "./gpu/device.ts";
 export type { Pixels } from "./image/pixels.ts";
 export { FastVLM } from "./pipeline/fastvlm.ts";
+export type { Logprobs, SamplingOptions } from "./pipeline/sampling.ts";
+export type { Session } from "./pipeline/session.ts";
 export type {
+  ChatOptions,
   Composition,
+  ContentPart,
   GenerateOptions,
   ImageInput,
   LoadOptions,
+  Message,
   Piece,
+  Progress,
   Result,
+  SessionOptions,
   Source,
   Timings,
   Usage,

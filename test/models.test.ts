@@ -6,7 +6,11 @@ import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, assembleTower, openParts, type Parts } from "../src/pipeline/assemble.ts";
 import { Generation } from "../src/pipeline/generation.ts";
 import { uploadPixels } from "../src/pipeline/pixels.ts";
+import { Sampler } from "../src/pipeline/sampling.ts";
+import { Scheduler } from "../src/pipeline/scheduler.ts";
+import { Sequence } from "../src/pipeline/sequence.ts";
 import { Trace } from "../src/pipeline/trace.ts";
+import type { Tensor } from "../src/tensor/tensor.ts";
 import { Weights } from "../weights/weights.ts";
 import { assertClose, GOLDEN, type GoldenTensor, manifest, readTensors } from "./golden.ts";
 import { gpu } from "./gpu.ts";
@@ -109,6 +113,28 @@ function columns(stages: Stages, stage: string, [rows = 0, width = 0]: readonly 
   );
 }
 
+/** Greedy decoding of a prompt whose image tokens are at hand. */
+function generate(model: FastVLMModel, prompt: readonly PromptToken[], images: readonly Tensor[], part?: number) {
+  const sequence = new Sequence(model);
+  sequence.begin(
+    prompt.map((item) =>
+      typeof item === "number" ? item : { key: `${item.image}`, tokens: images[item.image]!.shape[0]! },
+    ),
+  );
+  const features = new Map(images.map((tokens, i) => [`${i}`, tokens]));
+  const { vocabSize } = model.decoder.config;
+  const sampler = new Sampler(gpu, {}, { vocabulary: vocabSize, columns: vocabSize, context: [] });
+  const eyes = { acquire: async () => features, release() {} };
+  const generation = new Generation(sequence, new Scheduler(model), { eyes, sampler, part });
+  return {
+    next: () => generation.next(),
+    free() {
+      generation.free();
+      sequence.free();
+    },
+  };
+}
+
 /** Runs a golden prompt through tower, connector and language model, and checks stages, logits and greedy tokens. */
 async function checkRun(name: string, modelName: string, dtype: Precision): Promise<void> {
   const want = readTensors(manifest.runs[name]!.file);
@@ -124,10 +150,10 @@ async function checkRun(name: string, modelName: string, dtype: Precision): Prom
   );
   const prompt = promptOf(want.input_ids!, parts.language.format.imageTokenId, images[0]?.shape[0] ?? 0);
   const tokens = Array.from((want.greedy_tokens ?? want.generated)!.data as BigInt64Array, Number);
-  const generation = new Generation(model, prompt, images, { maxTokens: tokens.length });
-  const got = [await generation.prefill()];
+  const generation = generate(model, prompt, images);
+  const got = [await generation.next()];
   trace.record((stage) => stage === "logits");
-  while (got.length < tokens.length) got.push(await generation.step());
+  while (got.length < tokens.length) got.push(await generation.next());
   trace.stop();
   const stages = await trace.collect();
   compareStages(name, want, stages, dtype);
@@ -242,8 +268,8 @@ test("a prompt read in parts gives what it gives in one pass, LongRoPE's long fa
   const { model, weights } = await load("models/phi4_mini_tiny", "f32");
   const prompt = promptOf(want.input_ids!, undefined, 0);
   assert.ok(prompt.length > 64);
-  const generation = new Generation(model, prompt, [], { maxTokens: 4, part: 64 });
-  const got = [await generation.prefill(), await generation.step(), await generation.step()];
+  const generation = generate(model, prompt, [], 64);
+  const got = [await generation.next(), await generation.next(), await generation.next()];
   assert.deepEqual(got, Array.from(want.greedy_tokens!.data as BigInt64Array, Number).slice(0, 3));
   generation.free();
   for (const w of weights) w.release();

@@ -1,17 +1,32 @@
 import { argmax } from "../../kernels/argmax.ts";
-import { AdapterError } from "../errors.ts";
+import { AdapterError, InputError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { checkImageSize } from "../image/preprocess.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import { assemble, defaultDType, openParts, type Parts } from "./assemble.ts";
-import type { Loaded } from "./fastvlm.ts";
 import { openFolders } from "./folders.ts";
 import { platform } from "./platform.ts";
-import { loadText } from "./text.ts";
+import { Scheduler } from "./scheduler.ts";
+import { loadText, type TextParts } from "./text.ts";
 import type { Composition, LoadOptions, Source } from "./types.ts";
+import { Vision } from "./vision.ts";
 
 /** Prompt length that pipelines are compiled for: they serve any length of at least 8, and no LongRoPE switch is so early. */
 const REHEARSED_TOKENS = 16;
+
+const IMAGE_CACHE_BYTES = 256 * 2 ** 20;
+
+/** Everything that answering takes. */
+export interface Loaded extends TextParts {
+  readonly gpu: Gpu;
+  readonly model: FastVLMModel;
+  readonly vision: Vision;
+  readonly scheduler: Scheduler;
+  readonly imageSize: number;
+  readonly resize: "pad" | "crop";
+  readonly orientation: boolean;
+  readonly loadMs: number;
+}
 
 /** Opens the GPU and the checkpoint, and puts the model on it, ready for its first question. */
 export async function loadModel(source: Source | Composition, options: LoadOptions): Promise<Loaded> {
@@ -20,6 +35,8 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
   const text = await loadText(parts.language);
   const format = (parts.vision ?? parts.language).format;
   const imageSize = checkImageSize(options.imageSize ?? format.imageSize);
+  const { imageCacheBytes = IMAGE_CACHE_BYTES } = options;
+  if (!(imageCacheBytes >= 0)) throw new InputError(`imageCacheBytes: expected 0 or more, got ${imageCacheBytes}`);
   options.signal?.throwIfAborted();
   const gpu = await platform().openGpu({ profile: options.profile === true });
   try {
@@ -28,6 +45,8 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
       gpu,
       model,
       ...text,
+      vision: new Vision(model, imageCacheBytes),
+      scheduler: new Scheduler(model),
       imageSize,
       resize: options.resize ?? (format.padToSquare ? "pad" : "crop"),
       orientation: options.orientation !== false,

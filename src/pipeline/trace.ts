@@ -30,6 +30,21 @@ export class Trace {
     this.#gpu.recorder = null;
   }
 
+  /**
+   * Records the stages of what `body` does, and nothing of what others do before and after.
+   *
+   * @param only the one stage that is recorded. Default: all
+   */
+  during(body: () => void, only?: string): void {
+    const before = this.#gpu.recorder;
+    this.record((name) => only === undefined || name === only);
+    try {
+      body();
+    } finally {
+      this.#gpu.recorder = before;
+    }
+  }
+
   token(id: number): void {
     this.#tokens.push(id);
   }

@@ -1,6 +1,7 @@
 import type { Folder } from "../../weights/folder.ts";
 import type { AdapterSummary } from "../gpu/device.ts";
 import type { Pixels } from "../image/pixels.ts";
+import type { Logprobs, SamplingOptions } from "./sampling.ts";
 
 /** A checkpoint folder: a path (Node), a web address, or an object that reads files. */
 export type Source = string | Folder;
@@ -26,34 +27,78 @@ export interface LoadOptions {
   readonly orientation?: boolean | undefined;
   /** Measure GPU time per kernel, for `vlm.gpu.profiler`. Default false */
   readonly profile?: boolean | undefined;
+  /** Bytes of image tokens kept on the GPU, so that a picture asked about again is not looked at again. Default 256 MiB */
+  readonly imageCacheBytes?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called as weights arrive. */
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
 }
 
-/** An image: encoded bytes, a path or web address, or decoded RGB pixels. */
+/** An image: encoded bytes, a path, a web address, a `data:` URL, or decoded RGB pixels. */
 export type ImageInput = string | Uint8Array<ArrayBuffer> | Pixels;
 
-export interface GenerateOptions {
+/** Part of a message, in the shape of OpenAI's API. Within a turn, templates place images before texts. */
+export type ContentPart =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "image"; readonly image: ImageInput }
+  | { readonly type: "image_url"; readonly image_url: { readonly url: string } };
+
+/** One turn of a conversation: text, or texts and any number of images in order. */
+export interface Message {
+  readonly role: "system" | "user" | "assistant";
+  readonly content: string | readonly ContentPart[];
+}
+
+/** How far an answer has come before its first token. */
+export interface Progress {
+  /** `images` are seen, in pictures; the prompt is read (`prefill`), in tokens. What is already known counts as done. */
+  readonly stage: "images" | "prefill";
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface ChatOptions extends SamplingOptions {
+  /** Upper bound on generated tokens. Default 256 */
+  readonly maxTokens?: number | undefined;
+  /** Texts that end the answer; they are not part of it. Default: none */
+  readonly stop?: string | readonly string[] | undefined;
+  /** Stops the answer at once, wherever it is; the iterator then throws the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Records every stage; see `Trace`. Such an answer looks at its images anew and is decoded by itself. */
+  readonly trace?: boolean | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface GenerateOptions extends ChatOptions {
   /** The question. */
   readonly prompt: string;
   /** Shown before the question, in order. Default: none */
   readonly images?: readonly ImageInput[] | undefined;
   /** Replaces the template's own system prompt. */
   readonly system?: string | undefined;
-  /** Upper bound on generated tokens. Default 256 */
-  readonly maxTokens?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** Records every stage; see `Trace`. */
-  readonly trace?: boolean | undefined;
+}
+
+/** A conversation's settings; the options of an answer are defaults for all of its answers. */
+export interface SessionOptions extends Omit<ChatOptions, "signal" | "trace" | "onProgress"> {
+  /** How the conversation begins, such as with a system prompt; `reset` returns to it. Default: with nothing */
+  readonly messages?: readonly Message[] | undefined;
+  /**
+   * What happens when the conversation, the new question and `maxTokens` do not fit the context: `error` throws a
+   * ContextError, `drop-oldest` forgets the oldest turns, as few as will do, but never a system prompt. Default `error`
+   */
+  readonly overflow?: "error" | "drop-oldest" | undefined;
 }
 
 /** Part of an answer. Joined, the texts are the answer. */
 export interface Piece {
-  /** Whole characters; may be empty while a character is incomplete. */
+  /** Whole characters; may be empty while a character is incomplete, or while a stop text may be beginning. */
   readonly text: string;
   /** Id of the token that brought this piece; absent in the last one. */
   readonly token?: number;
+  /** Log probability of the token, when `logprobs` was asked for. */
+  readonly logprob?: number;
+  /** The likeliest tokens at its place, likeliest first, as many as `logprobs` asked for. */
+  readonly topLogprobs?: Logprobs["top"];
   /** In the last piece only. */
   readonly result?: Result;
 }
@@ -62,7 +107,7 @@ export interface Result {
   readonly text: string;
   /** Generated ids, the stop token included. */
   readonly tokens: readonly number[];
-  /** `stop`: the model ended its turn. `length`: `maxTokens` was reached. */
+  /** `stop`: the model ended its turn, or a stop text came up. `length`: `maxTokens` was reached. */
   readonly finishReason: "stop" | "length";
   readonly usage: Usage;
   readonly timings: Timings;
@@ -74,6 +119,8 @@ export interface Result {
 export interface Usage {
   /** Tokens of the whole prompt, those of images included. */
   readonly promptTokens: number;
+  /** Tokens of the prompt that the KV cache had from earlier turns. */
+  readonly cachedTokens: number;
   readonly imageTokens: number;
   readonly completionTokens: number;
 }
@@ -82,11 +129,11 @@ export interface Usage {
 export interface Timings {
   /** Opening the checkpoint, reading the weights, compiling. */
   readonly load: number;
-  /** Reading, decoding and resizing the images. */
+  /** Making the prompt; reading, decoding and resizing the images. */
   readonly preprocess: number;
   /** Tower and connector. */
   readonly vision: number;
-  /** The language model's pass over the prompt, up to the first token. */
+  /** The language model's pass over what is new of the prompt, up to the first token. */
   readonly prefill: number;
   /** From the call to the first token: time to first token. */
   readonly firstToken: number;

@@ -53,6 +53,11 @@ export class Decoder {
     return new KvCache(this.#gpu, this.config, capacity, dtype);
   }
 
+  /** Tokens that the context holds: the model's positions, or what the adapter can bind of a cache. */
+  contextLimit(dtype: DType): number {
+    return KvCache.limit(this.#gpu, this.config, dtype);
+  }
+
   /** Token ids u32 [T] → embeddings f32 [T, D] */
   embed(ids: Tensor): Tensor {
     return embed(ids, this.#embedding, "f32");

@@ -19,7 +19,7 @@ export interface LayerCache {
 export class KvCache {
   /** Tokens in the cache. Lower it to forget the last ones. */
   length = 0;
-  readonly #gpu: Gpu;
+  readonly gpu: Gpu;
   readonly #width: number;
   readonly #dtype: DType;
   /** Most tokens it may hold. */
@@ -33,12 +33,17 @@ export class KvCache {
    * @param dtype    element type of keys and values
    */
   constructor(gpu: Gpu, config: DecoderConfig, capacity: number, dtype: DType) {
-    this.#gpu = gpu;
+    this.gpu = gpu;
     this.#width = config.kvHeads * config.headDim;
     this.#dtype = dtype;
-    this.#limit = config.maxPositions;
+    this.#limit = KvCache.limit(gpu, config, dtype);
     this.#count = config.layers;
     if (capacity > 0) this.#resize(capacity);
+  }
+
+  /** Tokens that one cache can hold at most: the model's positions, or what the adapter can bind. */
+  static limit(gpu: Gpu, { maxPositions, kvHeads, headDim }: DecoderConfig, dtype: DType): number {
+    return Math.min(maxPositions, Math.floor(gpu.maxBindingBytes / (kvHeads * headDim * BYTES[dtype])));
   }
 
   /** Tokens there is room for. */
@@ -69,8 +74,8 @@ export class KvCache {
   /** Frees the memory; `reserve` may take new memory. */
   free(): void {
     for (const { keys, values } of this.#layers) {
-      this.#gpu.release(keys);
-      this.#gpu.release(values);
+      this.gpu.release(keys);
+      this.gpu.release(values);
     }
     this.#layers = [];
     this.#capacity = 0;
@@ -86,10 +91,10 @@ export class KvCache {
   }
 
   #moved(from: Tensor | undefined, capacity: number): Tensor {
-    const to = this.#gpu.empty([capacity, this.#width], this.#dtype);
+    const to = this.gpu.empty([capacity, this.#width], this.#dtype);
     if (!from) return to;
-    if (this.length > 0) this.#gpu.copy(from.rows(0, this.length), to);
-    this.#gpu.release(from);
+    if (this.length > 0) this.gpu.copy(from.rows(0, this.length), to);
+    this.gpu.release(from);
     return to;
   }
 }

@@ -1,0 +1,115 @@
+import type { Gpu } from "../gpu/gpu.ts";
+import type { FastVLMModel } from "../models/fastvlm.ts";
+import { BYTES, type Tensor } from "../tensor/tensor.ts";
+import { ImageCache } from "./image_cache.ts";
+import type { Picture } from "./picture.ts";
+import { uploadPixels } from "./pixels.ts";
+
+/** Pictures that go through the tower at once, at most. */
+const MAX_BATCH = 8;
+
+export interface SeeOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Looks again at what is known, under this function's supervision. For traces. */
+  readonly during?: ((record: () => void) => void) | undefined;
+  /** Called with the number of pictures seen so far. */
+  readonly onSeen?: ((pictures: number) => void) | undefined;
+}
+
+/** Turns pictures into image tokens, no picture twice as long as its tokens are kept. */
+export class Vision {
+  readonly cache: ImageCache;
+  readonly #gpu: Gpu;
+  readonly #model: FastVLMModel;
+  /** The look before this one; one at a time, so that overlapping questions about one picture share a look. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** @param cacheBytes bytes of image tokens kept for later questions */
+  constructor(model: FastVLMModel, cacheBytes: number) {
+    this.#gpu = model.gpu;
+    this.#model = model;
+    this.cache = new ImageCache(model.gpu, cacheBytes);
+  }
+
+  /**
+   * Image tokens f32 [N, D] by key. They stay on the GPU until they are released under the same pictures.
+   *
+   * @param pictures whose keys are known
+   */
+  async acquire(pictures: readonly Picture[], options: SeeOptions = {}): Promise<Map<string, Tensor>> {
+    const unique = [...new Map(pictures.map((picture) => [picture.key, picture])).values()];
+    const found = new Map<string, Tensor>();
+    if (unique.length === 0) return found;
+    const look = this.#turn.then(() => this.#lookAtAll(unique, found, options));
+    this.#turn = look.catch(() => undefined);
+    try {
+      await look;
+      return found;
+    } catch (error) {
+      for (const key of found.keys()) this.cache.release(key);
+      throw error;
+    }
+  }
+
+  release(features: ReadonlyMap<string, Tensor>): void {
+    for (const key of features.keys()) this.cache.release(key);
+  }
+
+  async #lookAtAll(pictures: readonly Picture[], found: Map<string, Tensor>, options: SeeOptions): Promise<void> {
+    const { signal, during, onSeen } = options;
+    const unseen: Picture[] = [];
+    for (const picture of pictures) {
+      const known = during ? undefined : this.cache.acquire(picture.key);
+      if (known) found.set(picture.key, known);
+      else unseen.push(picture);
+    }
+    onSeen?.(found.size);
+    while (unseen.length > 0) {
+      signal?.throwIfAborted();
+      const batch = unseen.splice(0, this.#batchOf(unseen));
+      for (const [key, tokens] of await this.#look(batch, options)) found.set(key, this.cache.add(key, tokens));
+      await this.#gpu.settled();
+      onSeen?.(found.size);
+    }
+    signal?.throwIfAborted();
+  }
+
+  /** How many of the first pictures, all of one view, go through the tower at once. */
+  #batchOf(pictures: readonly Picture[]): number {
+    const { view } = pictures[0]!;
+    const other = pictures.findIndex(({ view: { side, pool } }) => side !== view.side || pool !== view.pool);
+    const alike = other < 0 ? pictures.length : other;
+    // The widest activation is the stem's, at half the resolution.
+    const channels = this.#model.eye?.tower.config.embedDims[0] ?? 1;
+    const bytes = (view.side / 2) ** 2 * channels * BYTES[this.#model.dtype];
+    return Math.max(1, Math.min(MAX_BATCH, alike, Math.floor(this.#gpu.maxBindingBytes / bytes)));
+  }
+
+  /** Pictures of one view → their tokens [N, D], each in memory of its own. */
+  async #look(batch: readonly Picture[], { signal, during = run }: SeeOptions): Promise<[string, Tensor][]> {
+    const { view } = batch[0]!;
+    const { side } = view;
+    const squares = new Uint8Array(batch.length * side * side * 3);
+    for (const [i, picture] of batch.entries()) squares.set(await picture.pixels(signal), i * side * side * 3);
+    signal?.throwIfAborted();
+    const input = uploadPixels(this.#gpu, squares, [batch.length, side, side, 3], this.#model.dtype);
+    const results: [string, Tensor][] = [];
+    try {
+      during(() => {
+        this.#gpu.scope(() => {
+          const tokens = this.#model.encode(input, view.pool); // [B, N, D]
+          for (const [i, { key }] of batch.entries()) {
+            const own = this.#gpu.keep(tokens.rows(i, i + 1));
+            results.push([key, own.reshape(own.shape.slice(1))]);
+          }
+          return undefined;
+        });
+      });
+    } finally {
+      this.#gpu.release(input);
+    }
+    return results;
+  }
+}
+
+const run = (record: () => void): void => record();
