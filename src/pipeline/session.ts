@@ -7,6 +7,9 @@ import { contextLength, Sequence } from "./sequence.ts";
 import { readTurns, renderTurns, type Turn } from "./turns.ts";
 import type { ChatOptions, Message, Piece, SessionOptions } from "./types.ts";
 
+/** Share of the context that is in use after turns were dropped. */
+const ROOMY = 0.75;
+
 /**
  * A conversation. It keeps what the model has read, so that a follow-up reads only what is new, and no image twice.
  *
@@ -116,16 +119,21 @@ export class Session {
     const { model } = this.#loaded;
     const limit = model.decoder.contextLimit(model.dtype);
     let turns = all;
-    for (;;) {
-      const prompt = renderTurns(this.#loaded, turns);
-      const length = contextLength(prompt);
-      const fewer = withoutOldest(turns);
-      if (this.#overflow === "error" || length + maxTokens <= limit || fewer.length === turns.length) {
-        checkContext(length, maxTokens, limit);
-        return { turns, prompt };
+    let prompt = renderTurns(this.#loaded, turns);
+    const needed = (): number => contextLength(prompt) + maxTokens;
+    if (this.#overflow === "drop-oldest" && needed() > limit) {
+      // The rest is read anew after its beginning is gone: making room for several turns makes that rare.
+      for (
+        let fewer = withoutOldest(turns);
+        needed() > limit * ROOMY && fewer !== turns;
+        fewer = withoutOldest(turns)
+      ) {
+        turns = fewer;
+        prompt = renderTurns(this.#loaded, turns);
       }
-      turns = fewer;
     }
+    checkContext(contextLength(prompt), maxTokens, limit);
+    return { turns, prompt };
   }
 }
 

@@ -84,7 +84,8 @@ export interface SessionOptions extends Omit<ChatOptions, "signal" | "trace" | "
   readonly messages?: readonly Message[] | undefined;
   /**
    * What happens when the conversation, the new question and `maxTokens` do not fit the context: `error` throws a
-   * ContextError, `drop-oldest` forgets the oldest turns, as few as will do, but never a system prompt. Default `error`
+   * ContextError, `drop-oldest` forgets the oldest questions and answers until a quarter of the context is free, but never a
+   * system prompt. Default `error`
    */
   readonly overflow?: "error" | "drop-oldest" | undefined;
 }
