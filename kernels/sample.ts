@@ -8,7 +8,7 @@ const adjust = defineKernel({
   source: new URL("../shaders/sample_adjust.wgsl", import.meta.url),
   buffers: { logits: "read", bias: "read?", seen: "read?", mask: "read?", x: "write", maxima: "write", state: "write" },
   params: { columns: "u32", vocabulary: "u32", chunk: "u32", repetition: "f32", frequency: "f32", presence: "f32" },
-  overrides: ["HAS_BIAS", "HAS_SEEN", "HAS_MASK"],
+  overrides: ["WORKGROUP_SIZE", "HAS_BIAS", "HAS_SEEN", "HAS_MASK"],
 });
 
 const histogram = defineKernel({
@@ -48,6 +48,7 @@ const draw = defineKernel({
   source: new URL("../shaders/sample_draw.wgsl", import.meta.url),
   buffers: { x: "read", maxima: "read", state: "read", best: "write" },
   params: {
+    rows: "u32",
     columns: "u32",
     chunk: "u32",
     groups: "u32",
@@ -57,7 +58,7 @@ const draw = defineKernel({
     seed_low: "u32",
     seed_high: "u32",
   },
-  overrides: ["HAS_THRESHOLD"],
+  overrides: ["WORKGROUP_SIZE", "HAS_THRESHOLD"],
 });
 
 const finish = defineKernel({
@@ -93,18 +94,20 @@ export interface SampleOptions {
   readonly presencePenalty?: number;
   /** Up to 2^53; a draw is a function of seed and step. Default 0 */
   readonly seed?: number;
-  /** Of row 0; the next row takes the next step. Default 0 */
+  /** Of the first draw; the next takes the next step. Default 0 */
   readonly step?: number;
+  /** Tokens drawn from each row, with a temperature. Those of all rows come before the next of the first. Default 1 */
+  readonly draws?: number;
 }
 
 export interface SampleTensors {
   /** f32 [V], added to the logits. At -1e38 and below a token is taken only if nothing else can be. */
   readonly bias?: Tensor | undefined;
-  /** u32 [R, V]: how often each token was chosen, plus 2^31 if the prompt has it. Counts the new token. */
+  /** u32 [R, V]: how often each token was chosen, plus 2^31 if the prompt has it. Counts a single new token. */
   readonly seen?: Tensor | undefined;
   /** u32 [⌈V / 32⌉]: token v may be chosen if bit v % 32 of word v / 32 is set. */
   readonly mask?: Tensor | undefined;
-  /** Where to write the result, u32 [R]. Default: a new tensor */
+  /** Where to write the result. Default: a new tensor */
   readonly token?: Tensor | undefined;
 }
 
@@ -116,36 +119,23 @@ export interface SampleTensors {
  * NaN and -inf are chosen only where there is nothing else, then evenly; 0 where the mask allows nothing.
  *
  * @param logits  f32 [R, V], V up to 2^18
- * @returns       u32 [R]
+ * @returns       u32 [draws · R]
  */
 export function sample(logits: Tensor, options: SampleOptions = {}, tensors: SampleTensors = {}): Tensor {
   const { R, V } = logits.dims("R V");
-  const { temperature = 0, topK = 0, topP = 1, minP = 0, seed = 0, step = 0 } = options;
+  const { temperature = 0, topK = 0, topP = 1, draws = 1 } = options;
   const { gpu } = logits;
-  const token = tensors.token ?? gpu.empty([R], "u32");
-  expectShape("sample: token", token, [R]);
+  const token = tensors.token ?? gpu.empty([draws * R], "u32");
+  expectShape("sample: token", token, [draws * R]);
   gpu.scope(() => {
     const scores = adjusted(logits, options, tensors);
-    const { x, maxima, state, groups, chunk } = scores;
-    let best = maxima;
-    if (temperature > 0) {
-      const inverse_temperature = Math.min(1 / temperature, LARGEST);
-      const k = topK > 0 && topK < V ? topK : 0;
-      if (k > 0 || topP < 1) cut(scores, inverse_temperature, k, topP);
-      best = gpu.empty(maxima.shape, "u32");
-      const reach = minP > 0 ? -Math.log(minP) / inverse_temperature : 4 * LARGEST;
-      const seeds = { seed_low: seed % 2 ** 32, seed_high: Math.floor(seed / 2 ** 32) };
-      const params = { columns: V, chunk, groups, inverse_temperature, reach, step: step % 2 ** 32, ...seeds };
-      const overrides = { HAS_THRESHOLD: k > 0 || topP < 1 };
-      draw.run({ x, maxima, state, best }, params, { workgroups: [groups, R], overrides });
-    }
-    const seen = tensors.seen ?? gpu.empty([1], "u32");
-    const overrides = { HAS_SEEN: tensors.seen !== undefined };
-    finish.run(
-      { best, seen, token },
-      { rows: R, columns: V, groups },
-      { workgroups: [Math.ceil(R / 64), 1], overrides },
-    );
+    const { maxima, groups } = scores;
+    if (temperature > 0 && (topK > 0 || topP < 1)) cut(scores, options);
+    const best = temperature > 0 ? drawn(scores, options) : maxima;
+    const counts = tensors.seen !== undefined && draws === 1;
+    const seen = (counts && tensors.seen) || gpu.empty([1], "u32");
+    const launch = { workgroups: Math.ceil((draws * R) / 64), overrides: { HAS_SEEN: counts } };
+    finish.run({ best, seen, token }, { rows: draws * R, columns: V, groups }, launch);
     return undefined;
   });
   return token;
@@ -184,6 +174,11 @@ export interface Scores {
 export const sampleChunk = (columns: number, { software }: AdapterSummary): number =>
   Math.ceil(columns / (software ? 4 : 128) / 256) * 256;
 
+/** Threads of a workgroup: where a CPU takes turns for them at every barrier, few. */
+const workgroupSize = ({ software }: AdapterSummary): { WORKGROUP_SIZE: number } => ({
+  WORKGROUP_SIZE: software ? 32 : 256,
+});
+
 function adjusted(logits: Tensor, options: SampleOptions, { bias, seen, mask }: SampleTensors): Scores {
   const { R, V } = logits.dims("R V");
   const { vocabulary = V, repetitionPenalty = 1, frequencyPenalty = 0, presencePenalty = 0 } = options;
@@ -204,7 +199,8 @@ function adjusted(logits: Tensor, options: SampleOptions, { bias, seen, mask }: 
     frequency: frequencyPenalty,
     presence: presencePenalty,
   };
-  const overrides = { HAS_BIAS: bias !== undefined, HAS_SEEN: seen !== undefined, HAS_MASK: mask !== undefined };
+  const uses = { HAS_BIAS: bias !== undefined, HAS_SEEN: seen !== undefined, HAS_MASK: mask !== undefined };
+  const overrides = { ...workgroupSize(gpu.adapter), ...uses };
   adjust.run(
     { logits, bias, seen, mask, x, maxima, state },
     { columns: V, vocabulary, chunk, ...penalties },
@@ -216,18 +212,45 @@ function adjusted(logits: Tensor, options: SampleOptions, { bias, seen, mask }: 
   return { x, maxima, state, groups, chunk };
 }
 
-/** Leaves in the state the least score that top-k and top-p keep; no top-k where it is 0. */
-function cut({ x, maxima, state, groups, chunk }: Scores, inverse_temperature: number, k: number, topP: number): void {
+/** Temperatures as small as these mean the same as the smallest whose inverse a float holds. */
+const inverse = (temperature = 0): number => Math.min(1 / temperature, LARGEST);
+
+/** Leaves in the state the least score that top-k and top-p keep. */
+function cut({ x, maxima, state, groups, chunk }: Scores, options: SampleOptions): void {
   const { R, V } = x.dims("R V");
+  const { temperature, topK = 0, topP = 1 } = options;
+  const inverse_temperature = inverse(temperature);
   const candidates = x.gpu.empty([R, V], "u32");
-  const filters = { inverse_temperature, top_k: k, top_p: topP };
+  const filters = { inverse_temperature, top_k: topK, top_p: topP };
   const rows = { workgroups: [1, R] } as const;
   const parallel = { workgroups: [groups, R] } as const;
-  const [HAS_K, HAS_P] = [k > 0, topP < 1];
+  const [HAS_K, HAS_P] = [topK > 0, topP < 1];
   const counted = { ...parallel, overrides: { HAS_MASS: HAS_P } };
   histogram.run({ x, maxima, state }, { columns: V, chunk, groups, inverse_temperature }, counted);
   bounds.run({ state }, filters, { ...rows, overrides: { HAS_K, HAS_P } });
   collect.run({ x, maxima, state, candidates }, { columns: V, chunk, groups }, parallel);
   const cutting = { ...rows, overrides: { HAS_P } };
   threshold.run({ x, maxima, candidates, state }, { columns: V, groups, ...filters }, cutting);
+}
+
+/** The best score of each workgroup for each draw. */
+function drawn({ x, maxima, state, groups, chunk }: Scores, options: SampleOptions): Tensor {
+  const { R, V } = x.dims("R V");
+  const { temperature, topK = 0, topP = 1, minP = 0, seed = 0, step = 0, draws = 1 } = options;
+  const inverse_temperature = inverse(temperature);
+  const best = x.gpu.empty([draws * R, groups, 2], "u32");
+  const params = {
+    rows: R,
+    columns: V,
+    chunk,
+    groups,
+    inverse_temperature,
+    reach: minP > 0 ? -Math.log(minP) / inverse_temperature : 3.4e38,
+    step: step % 2 ** 32,
+    seed_low: seed % 2 ** 32,
+    seed_high: Math.floor(seed / 2 ** 32),
+  };
+  const overrides = { ...workgroupSize(x.gpu.adapter), HAS_THRESHOLD: topK > 0 || topP < 1 };
+  draw.run({ x, maxima, state, best }, params, { workgroups: [groups, draws * R], overrides });
+  return best;
 }

@@ -4,11 +4,11 @@
 // writes its largest element and that element's id (the lowest on ties) to `maxima`. Also clears the row's `state`.
 // NaN and -inf become HOPELESS: less than any other, more than what is excluded. No value here is infinite.
 
+override WORKGROUP_SIZE: u32 = 256;
 override HAS_BIAS: bool = false;
 override HAS_SEEN: bool = false;
 override HAS_MASK: bool = false;
 
-const WORKGROUP_SIZE = 256u;
 const STATE = 2312u;         // words of state in a row
 const LARGEST = 1e38;
 const HOPELESS = -2e38;

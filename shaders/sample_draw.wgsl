@@ -1,17 +1,18 @@
-// best[r, g] = argmax_v x[r, v] / temperature - log(E), E ~ Exp(1), over the chunk g and x[r, v] ≥ the filters' threshold
+// best[i, g] = argmax_v x[r, v] / temperature - log(E), E ~ Exp(1), over the chunk g and x[r, v] ≥ the filters' threshold
 //
 // The largest of such scores is a draw from softmax(x / temperature) over what the filters keep (the Gumbel-max trick), with
 // no sum over the vocabulary and no order of additions. E is a function of seed, step and token (pcg4d, Jarzynski and Olano
-// 2020), so a draw depends on nothing else. Row r takes the step after row r - 1.
+// 2020), so a draw depends on nothing else. Draw i is from row i % R, at step + i.
 
+override WORKGROUP_SIZE: u32 = 256;
 override HAS_THRESHOLD: bool = false;
 
-const WORKGROUP_SIZE = 256u;
 const STATE = 2312u;
 const EXCLUDED = -3e38;
 const NONE = 0xffffffffu;
 
 struct Params {
+  rows: u32,                 // R
   columns: u32,              // V
   chunk: u32,                // elements of a workgroup
   groups: u32,               // G
@@ -25,7 +26,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<x_t>;              // [R, V]
 @group(0) @binding(1) var<storage, read> maxima: array<vec2u>;       // [R, G]
 @group(0) @binding(2) var<storage, read> state: array<u32>;          // [R, STATE]: at 2308 the threshold's key
-@group(0) @binding(3) var<storage, read_write> best: array<vec2u>;   // [R, G]: bits of the score, id
+@group(0) @binding(3) var<storage, read_write> best: array<vec2u>;   // [draws, G]: bits of the score, id
 @group(1) @binding(0) var<uniform> params: Params;
 
 var<workgroup> scores: array<f32, WORKGROUP_SIZE>;
@@ -48,7 +49,7 @@ fn gumbel(bits: u32) -> f32 {
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = group.y;
+  let row = group.y % params.rows;
   var top = EXCLUDED;
   for (var g = 0u; g < params.groups; g++) { top = max(top, bitcast<f32>(maxima[row * params.groups + g].x)); }
   var least = 0u;
@@ -63,7 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     if (value <= EXCLUDED || key < least || top - value > params.reach) { continue; }
     let log_weight = max((value - top) * params.inverse_temperature, -1e30);
     if (log_weight + 23.0 < highest) { continue; }  // no E is so small
-    let score = log_weight + gumbel(pcg4d(vec4u(v, params.step + row, params.seed_low, params.seed_high)));
+    let score = log_weight + gumbel(pcg4d(vec4u(v, params.step + group.y, params.seed_low, params.seed_high)));
     if (score > highest) {
       highest = score;
       at = v;
@@ -82,5 +83,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     workgroupBarrier();
   }
-  if (thread == 0) { best[row * groups.x + group.x] = vec2u(bitcast<u32>(scores[0]), place[0]); }
+  if (thread == 0) { best[group.y * groups.x + group.x] = vec2u(bitcast<u32>(scores[0]), place[0]); }
 }
