@@ -43,6 +43,11 @@ export class ImageError extends FastVLMError {
   override readonly name = "ImageError";
 }
 
+/** Bytes that are not a video this runtime can decode, or a video decoder that is not installed. */
+export class VideoError extends FastVLMError {
+  override readonly name = "VideoError";
+}
+
 /** A tokenizer or chat template that cannot be read or applied. */
 export class TextError extends FastVLMError {
   override readonly name = "TextError";

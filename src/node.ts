@@ -6,6 +6,7 @@ import { decodeImage } from "./image/decode.ts";
 import { openNodeGpu } from "./node/adapter.ts";
 import { nodeFolder } from "./node/folder.ts";
 import { nodeCodecs } from "./node/image_codecs.ts";
+import { decodeNodeVideo, listImages } from "./node/video.ts";
 import { fetchBytes } from "./pipeline/fetch.ts";
 import { installPlatform } from "./pipeline/platform.ts";
 
@@ -15,6 +16,8 @@ installPlatform({
   openGpu: openNodeGpu,
   openFolder: async (source) => (isAddress(source) ? httpFolder(source) : nodeFolder(source)),
   decodeImage: (bytes, options) => decodeImage(bytes, nodeCodecs, options),
+  decodeVideo: decodeNodeVideo,
+  listImages,
   async readFile(source, signal) {
     if (isAddress(source)) return fetchBytes(source, signal);
     try {

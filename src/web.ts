@@ -5,11 +5,14 @@ import { fetchBytes } from "./pipeline/fetch.ts";
 import { installPlatform } from "./pipeline/platform.ts";
 import { openWebGpu } from "./web/adapter.ts";
 import { webCodecs } from "./web/image_codecs.ts";
+import { decodeWebVideo } from "./web/video.ts";
 
 installPlatform({
   openGpu: openWebGpu,
   openFolder: async (source) => httpFolder(new URL(source, location.href).href),
   decodeImage: (bytes, options) => decodeImage(bytes, webCodecs, options),
+  decodeVideo: decodeWebVideo,
+  listImages: async () => undefined, // A page reads no folders.
   readFile: (source, signal) => fetchBytes(new URL(source, location.href).href, signal),
 });
 

@@ -13,7 +13,7 @@ const LAYERS = [
   ["weights/"],
   ["kernels/"],
   ["src/models/", "src/image/", "src/text/"],
-  ["src/pipeline/"],
+  ["src/pipeline/", "src/video/"],
   ["src/index.ts", "src/node/", "src/web/"],
   ["src/node.ts", "src/web.ts"],
   ["src/cli/"],

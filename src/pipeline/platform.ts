@@ -2,6 +2,8 @@ import type { Folder } from "../../weights/folder.ts";
 import { FastVLMError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Pixels } from "../image/pixels.ts";
+import type { ClipRequest } from "../video/decode.ts";
+import type { Clip } from "../video/types.ts";
 
 /** What differs between Node and browsers. `src/node.ts` and `src/web.ts` each install theirs. */
 export interface Platform {
@@ -10,6 +12,10 @@ export interface Platform {
   openFolder(source: string): Promise<Folder>;
   /** Decodes an image file; EXIF orientation is applied unless `orientation` is false. */
   decodeImage(bytes: Uint8Array<ArrayBuffer>, options: { orientation: boolean }): Promise<Pixels>;
+  /** The chosen frames of a video file: its path or address, or its bytes. */
+  decodeVideo(source: string | Uint8Array<ArrayBuffer>, request: ClipRequest, signal?: AbortSignal): Promise<Clip>;
+  /** The pictures of a folder in the order of their names; undefined when there is no such folder. */
+  listImages(path: string): Promise<readonly string[] | undefined>;
   /** The bytes of a file by path or address. */
   readFile(source: string, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
 }

@@ -1,0 +1,24 @@
+import type { Source } from "mediabunny";
+import { InputError } from "../errors.ts";
+
+/** A video file at a web address. Only the parts that are needed are fetched, where the server serves parts. */
+export function addressSource({ UrlSource }: typeof import("mediabunny"), url: string): Source {
+  // Errors come with the read that meets them; what was read ahead and is not needed may fail.
+  return new UrlSource(url, { fetchFn: checkedFetch, getRetryDelay: () => null, handleUnhandledError() {} });
+}
+
+async function checkedFetch(...[url, init]: Parameters<typeof fetch>): Promise<Response> {
+  const name = url instanceof Request ? url.url : String(url);
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch (cause) {
+    if (init?.signal?.aborted) throw cause;
+    throw new InputError(`${name}: the server cannot be reached`, {
+      cause,
+      hint: "Check the address and the network.",
+    });
+  }
+  if (!response.ok) throw new InputError(`${name}: expected a file, got HTTP ${response.status}`);
+  return response;
+}
