@@ -94,7 +94,35 @@ const LONG_FACTORS = [
   32.97, 33.28, 33.49, 33.5, 44.16, 47.77,
 ];
 
-export const CONFIGS: Readonly<Record<string, Published>> = {
+/** transformers' `fast_vlm` around a Phi language model. */
+function fastvlmPhi({ config, language, generation }: Published): Published {
+  return {
+    config: {
+      architectures: ["FastVlmForConditionalGeneration"],
+      model_type: "fast_vlm",
+      image_seq_length: 256,
+      image_token_index: 323,
+      multimodal_projector_bias: true,
+      projector_hidden_act: "gelu",
+      vision_feature_layer: -1,
+      vision_feature_select_strategy: "full",
+      tie_word_embeddings: language!.tied,
+      text_config: config,
+      vision_config: {
+        architecture: "fastvit_mci3",
+        model_type: "timm_wrapper",
+        hidden_size: 3072,
+        num_classes: 768,
+        model_args: { inference_mode: true },
+      },
+    },
+    language: language!,
+    generation: generation!,
+    tokenizer: "fastvlm_hf_phi",
+  };
+}
+
+const SHAPES: Readonly<Record<string, Published>> = {
   "fastvlm-0.5b": fastvlm({
     hidden_size: 896,
     intermediate_size: 4864,
@@ -145,6 +173,12 @@ export const CONFIGS: Readonly<Record<string, Published>> = {
     tokenizer: "phi4_tiny",
   },
   fastvithd: { config: { architecture: "fastvit_mci3", num_classes: 0, model_args: { inference_mode: true } } },
+};
+
+export const CONFIGS: Readonly<Record<string, Published>> = {
+  ...SHAPES,
+  "fastvlm-phi-4-mini": fastvlmPhi(SHAPES["phi-4-mini"]!),
+  "fastvlm-phi-4": fastvlmPhi(SHAPES["phi-4"]!),
 };
 
 /** CLIPImageProcessor at 1024², mean 0, deviation 1. */

@@ -1,0 +1,41 @@
+/** What a number was over several runs. */
+export interface Spread {
+  readonly median: number;
+  readonly p10: number;
+  readonly p90: number;
+}
+
+/** Median and the outer tenths, each a value that occurred. Few runs make p10 the least and p90 the greatest. */
+export function spread(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number): number => sorted[Math.round(share * (sorted.length - 1))] ?? Number.NaN;
+  return { median: at(0.5), p10: at(0.1), p90: at(0.9) };
+}
+
+/** Runs `body` once unmeasured, then `runs` times; milliseconds of each. */
+export async function time(body: () => Promise<unknown>, runs: number): Promise<number[]> {
+  await body();
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const started = performance.now();
+    await body();
+    times.push(performance.now() - started);
+  }
+  return times;
+}
+
+/** Four significant digits without an exponent. */
+export function show(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const digits = Math.max(0, 3 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toFixed(Math.min(digits, value >= 100 ? 0 : 3));
+}
+
+/** Rows of cells as aligned lines: the first column to the left, numbers to the right. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (row: readonly string[]): string =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  ");
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join("");
+}
