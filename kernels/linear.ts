@@ -28,7 +28,7 @@ const lanes = defineKernel({
   source: new URL("../shaders/linear_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: ["WEIGHT_F16", ...EPILOGUE],
+  overrides: ["WEIGHT_F16", "X_F16", ...EPILOGUE],
   features: ["subgroups"],
 });
 
@@ -140,15 +140,16 @@ function launch(
     HAS_SCALE: tensors.scale !== undefined,
     HAS_RESIDUAL: tensors.residual !== undefined,
   };
-  const overrides = { WEIGHT_F16: tensors.weight.dtype === "f16", ...epilogue };
+  const packed = { WEIGHT_F16: tensors.weight.dtype === "f16", ...epilogue };
   if (variant === "row") {
     row.run(tensors, params, { workgroups: rows * Math.ceil(outputs / 4), overrides: epilogue });
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
   } else if (variant === "lanes") {
+    const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
     lanes.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 8), overrides });
   } else {
-    lanesRow.run(tensors, params, { workgroups: Math.ceil(outputs / 32), overrides });
+    lanesRow.run(tensors, params, { workgroups: Math.ceil(outputs / 32), overrides: packed });
   }
 }
