@@ -3,7 +3,7 @@ import { choice, integer, parseFlags } from "../src/cli/args.ts";
 import { sourceOf } from "../src/cli/generate.ts";
 import { FastVLMError } from "../src/errors.ts";
 import { FastVLM } from "../src/node.ts";
-import { type Answered, answerCase, readCases, scores } from "./accuracy.ts";
+import { type Answered, answerCase, readCases, scores } from "./accuracy.mts";
 
 const USAGE = "node bench/eval.ts [--model DIR] [--set DIR] [--cases N] [--dtype f32|f16] [--wrong] [--json]";
 const FLAGS = {
