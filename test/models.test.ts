@@ -214,6 +214,7 @@ const RUNS: readonly (readonly [run: string, model: string])[] = [
   ["fastvlm_llava.main", "models/fastvlm_llava"],
   ["fastvlm_hf_phi.main", "models/fastvlm_hf_phi"],
   ["fastvlm_phi4_seed.image", "models/fastvlm_phi4_seed"],
+  ["fastvlm_phi4_seed.video", "models/fastvlm_phi4_seed"],
 ];
 
 for (const dtype of ["f32", "f16"] as const) {
