@@ -56,8 +56,8 @@ def plan(rng: Random) -> Scene:
         scene.items = [place_item(rng, scene, 4, new_kind(rng), rng.uniform(0.5, 0.95) * min(width, height))]
         return scene
     rows = [0, 1, 2]
-    if kind < 0.4:
-        scene.text = rng.choice(WORDS) if rng.random() < 0.6 else str(rng.randrange(10 ** rng.randint(1, 4)))
+    if kind < 0.48:
+        scene.text = rng.choice(WORDS) if rng.random() < 0.6 else str(rng.randrange(100))
         scene.row = rng.randrange(3)
         rows.remove(scene.row)
     count = rng.choice([0, 1, 1, 2]) if scene.text else rng.choice([1, 2, 2, 3, 3, 4, 4])
@@ -197,7 +197,7 @@ def font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def write(rng: Random, image: Image.Image, scene: Scene) -> None:
-    """Prints the text across its row, as large as fits or down to 70 % of that, legible on what is behind."""
+    """Prints the text across its row, as large as fits or down to 80 % of that, legible on what is behind."""
     band = scene.height / 3
     name = rng.choice(FONTS)
     size = 12
@@ -206,10 +206,11 @@ def write(rng: Random, image: Image.Image, scene: Scene) -> None:
         if right - left > scene.width * 0.94 or bottom - top > band * 0.8:
             break
         size += 2
-    size = max(12, round(size * rng.uniform(0.7, 1) / 2) * 2)
+    size = max(12, round(size * rng.uniform(0.8, 1) / 2) * 2)
     left, top, right, bottom = font(name, size).getbbox(scene.text)
-    x = rng.uniform(0.02, 0.98) * (scene.width - (right - left)) - left
+    x = (scene.width - (right - left)) / 2 - left + rng.uniform(-0.04, 0.04) * scene.width
     y = (scene.row + rng.uniform(0.3, 0.7)) * band - (bottom - top) / 2 - top
+    x = min(max(x, 1 - left), scene.width - right - 1)
     y = min(max(y, 1 - top), scene.height - bottom - 1)
     behind = np.asarray(image.crop((0, int(scene.row * band), scene.width, int((scene.row + 1) * band)))).mean((0, 1))
     for _ in range(60):

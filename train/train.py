@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import time
 from pathlib import Path
 from random import Random
@@ -146,10 +147,12 @@ def main() -> None:
         torch.save(kept, f"{saved}.part")
         os.replace(f"{saved}.part", saved)
 
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
     began, mark = time.time() - state["seconds"], time.time()
     running: dict[str, float] = {}
     print(sum(p.numel() for p in model.parameters()), "parameters", flush=True)
-    while state["seconds"] < args.minutes * 60:
+    while state["seconds"] < args.minutes * 60 and not stop:
         done = state["seconds"] / (args.minutes * 60)
         rate = args.rate * min(1, (state["step"] + 1) / 200) * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * done)))
         for group in optimizer.param_groups:
