@@ -24,3 +24,5 @@ export type {
   Timings,
   Usage,
 } from "./pipeline/types.ts";
+export { readVideo } from "./video/read.ts";
+export type { Clip, FrameRule, VideoInput, VideoInput, VideoOptions, VideoOptions } from "./video/types.ts";

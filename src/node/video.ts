@@ -18,7 +18,7 @@ export async function decodeNodeVideo(
   signal?: AbortSignal,
 ): Promise<Clip> {
   if (typeof source === "string" && !isAddress(source)) await checkFile(source);
-  installWebCodecs(await loadWebCodecs());
+  await installWebCodecs();
   // Node ends when nothing but the decoder is at work; this keeps it.
   const alive = setInterval(() => {}, 2 ** 30);
   try {
@@ -36,26 +36,24 @@ export async function decodeNodeVideo(
 }
 
 /**
- * @param load imports the optional package
- * @throws VideoError when it is not installed, or not for this platform
+ * @param load  imports the optional package
+ * @param scope where mediabunny looks for WebCodecs, as in browsers
+ * @throws VideoError when the package is not installed, or not for this platform
  */
-export async function loadWebCodecs(load = (): Promise<unknown> => import(PACKAGE)): Promise<object | undefined> {
-  if (CLASSES.every((name) => name in globalThis)) return undefined;
+export async function installWebCodecs(
+  load = (): Promise<object> => import(PACKAGE),
+  scope: object = globalThis,
+): Promise<void> {
+  const missing = CLASSES.filter((name) => !(name in scope));
+  if (missing.length === 0) return;
   try {
-    return (await load()) as object;
+    const classes = (await load()) as Record<string, unknown>;
+    for (const name of missing) Object.assign(scope, { [name]: classes[name] });
   } catch (cause) {
     throw new VideoError(`video: decoding in Node needs the package ${PACKAGE}, which is not installed`, {
-      hint: `npm install ${PACKAGE}; or pass a folder or list of frames, such as ffmpeg -i clip.mp4 frames/%04d.png makes`,
+      hint: `npm install ${PACKAGE}; or pass a folder of frames, such as ffmpeg -i clip.mp4 frames/%04d.png makes`,
       cause,
     });
-  }
-}
-
-/** mediabunny looks for WebCodecs where browsers have it. */
-function installWebCodecs(classes: object | undefined): void {
-  for (const name of CLASSES) {
-    if (classes && !(name in globalThis))
-      Object.assign(globalThis, { [name]: (classes as Record<string, unknown>)[name] });
   }
 }
 

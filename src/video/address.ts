@@ -4,7 +4,9 @@ import { InputError } from "../errors.ts";
 /** A video file at a web address. Only the parts that are needed are fetched, where the server serves parts. */
 export function addressSource({ UrlSource }: typeof import("mediabunny"), url: string): Source {
   // Errors come with the read that meets them; what was read ahead and is not needed may fail.
-  return new UrlSource(url, { fetchFn: checkedFetch, getRetryDelay: () => null, handleUnhandledError() {} });
+  const quiet = { getRetryDelay: () => null, handleUnhandledError() {} };
+  // Without ranges the file comes as one stream, whose parts are needed again.
+  return new UrlSource(url, { fetchFn: checkedFetch, maxCacheSize: Number.POSITIVE_INFINITY, ...quiet });
 }
 
 async function checkedFetch(...[url, init]: Parameters<typeof fetch>): Promise<Response> {
