@@ -25,4 +25,4 @@ export type {
   Usage,
 } from "./pipeline/types.ts";
 export { readVideo } from "./video/read.ts";
-export type { Clip, FrameRule, VideoInput, VideoInput, VideoOptions, VideoOptions } from "./video/types.ts";
+export type { Clip, FrameRule, VideoInput, VideoOptions } from "./video/types.ts";

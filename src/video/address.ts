@@ -2,7 +2,8 @@ import type { Source } from "mediabunny";
 import { InputError } from "../errors.ts";
 
 /** A video file at a web address. Only the parts that are needed are fetched, where the server serves parts. */
-export function addressSource({ UrlSource }: typeof import("mediabunny"), url: string): Source {
+export function addressSource({ UrlSource, Logging, LogLevel }: typeof import("mediabunny"), url: string): Source {
+  Logging.level = LogLevel.Errors; // It would print that the server has no ranges.
   // Errors come with the read that meets them; what was read ahead and is not needed may fail.
   const quiet = { getRetryDelay: () => null, handleUnhandledError() {} };
   // Without ranges the file comes as one stream, whose parts are needed again.
