@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { ContextError, FastVLM, ImageError, InputError, type Message } from "../src/node.ts";
+import { type ContextItem, Sequence } from "../src/pipeline/sequence.ts";
 import { golden, grey, resultOf, stagesDuring } from "./answers.ts";
 
 const PICTURE = golden("preprocess/exif_6.jpg");
@@ -43,6 +44,26 @@ test("the answer's own tokens are in the cache, but for the last", async () => {
   const said = Math.min(first.tokens.length - 1, agree < 0 ? prompt.length : agree);
   assert.equal(opening!.content, "Count to ten.");
   assert.ok(usage.cachedTokens >= first.usage.promptTokens + said - 1, `${usage.cachedTokens} tokens cached`);
+});
+
+test("what is kept is the common beginning, in which pictures are compared by content", () => {
+  const sequence = new Sequence(vlm.model);
+  const picture = (key: string) => ({ key, tokens: 9 });
+  const begin = (...context: ContextItem[]): number => {
+    const kept = sequence.begin(context);
+    sequence.cache.length = sequence.length; // as if it had been read
+    return kept;
+  };
+  assert.equal(begin(1, picture("a"), 2, 3), 0);
+  assert.equal(begin(1, picture("a"), 2, 3, 4), 12);
+  assert.equal(begin(1, picture("a"), 2, 5), 11);
+  assert.equal(begin(1, picture("b"), 2, 5), 1);
+  assert.equal(begin(1, picture("b"), 2, 5), 11, "the last token is read again: it brings the next one");
+  assert.equal(begin(1, picture("b")), 9, "even when it is one of an image's");
+  assert.equal(begin(2, picture("b")), 0);
+  sequence.push(7);
+  assert.equal(sequence.unread, 1);
+  assert.deepEqual(sequence.unreadSlots(), []);
 });
 
 test("a picture seen in one conversation is known in the others, whatever it is called", async () => {

@@ -55,6 +55,11 @@ export class Picture implements Slot {
     return this.#square;
   }
 
+  /** Keeps pixels that were read along with others', until they are dropped. */
+  hold(square: Square): void {
+    this.#square = square;
+  }
+
   dropPixels(): void {
     this.#square = undefined;
   }

@@ -1,12 +1,11 @@
 import { InputError } from "../errors.ts";
-import { planResize, preprocess } from "../image/preprocess.ts";
 import type { ContentPart as TemplatePart } from "../text/chat_template.ts";
 import { renderPrompt } from "../text/chat_template.ts";
 import { tokenizePrompt } from "../text/prompt.ts";
-import { dataUrlBytes, isDataUrl } from "./data_url.ts";
+import type { VideoInput } from "../video/types.ts";
 import type { Loaded } from "./load.ts";
-import { Picture, type Square } from "./picture.ts";
-import { platform } from "./platform.ts";
+import type { Picture } from "./picture.ts";
+import { framesOf, pictureOf } from "./pictures.ts";
 import type { ContentPart, ImageInput, Message } from "./types.ts";
 
 /** A message with its pictures, which are not read before they are needed. */
@@ -27,54 +26,62 @@ export interface Turn {
 export async function readTurns(
   loaded: Loaded,
   messages: readonly Message[],
-  _signal?: AbortSignal,
+  signal?: AbortSignal,
   first = 0,
 ): Promise<Turn[]> {
   if (!Array.isArray(messages)) throw new InputError("messages: expected a list");
   const turns: Turn[] = [];
   for (const [i, message] of (messages as readonly Message[]).entries()) {
-    turns.push(await readTurn(loaded, message, `messages[${first + i}]`));
+    turns.push(await readTurn(loaded, message, `messages[${first + i}]`, signal));
   }
   return turns;
 }
 
-async function readTurn(loaded: Loaded, message: Message, name: string): Promise<Turn> {
+async function readTurn(
+  loaded: Loaded,
+  message: Message,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<Turn> {
   const content = message?.content;
   if (typeof content === "string") return { message, content, pictures: [] };
   if (!Array.isArray(content)) throw new InputError(`${name}.content: expected text, or a list of texts and images`);
   const parts: TemplatePart[] = [];
   const pictures: Picture[] = [];
+  const show = (picture: Picture): void => {
+    pictures.push(picture);
+    parts.push({ type: "image" });
+  };
   for (const [i, part] of (content as readonly ContentPart[]).entries()) {
     if (part?.type === "text" && typeof part.text === "string") parts.push({ type: "text", text: part.text });
-    else {
-      pictures.push(pictureOf(loaded, imageOf(part, `${name}.content[${i}]`)));
-      parts.push({ type: "image" });
-    }
+    else if (part?.type === "image" || part?.type === "image_url") {
+      show(pictureOf(loaded, imageOf(part, `${name}.content[${i}]`)));
+    } else if (part?.type === "video" || part?.type === "video_url") {
+      const clip = await framesOf(loaded, videoOf(part, `${name}.content[${i}]`), part, signal);
+      for (const [frame, picture] of clip.pictures.entries()) {
+        if (part.timestamps)
+          parts.push({ type: "text", text: `Frame ${frame + 1}: ${clip.seconds[frame]!.toFixed(1)} s` });
+        show(picture);
+      }
+    } else throw wrongPart(part, `${name}.content[${i}]`);
   }
   return { message, content: parts, pictures };
 }
 
-function imageOf(part: ContentPart, name: string): ImageInput {
-  const image = part?.type === "image" ? part.image : part?.type === "image_url" ? part.image_url?.url : undefined;
-  const pixels = typeof image === "object" && "width" in image && "height" in image && "data" in image;
-  if (typeof image === "string" || image instanceof Uint8Array || pixels) return image as ImageInput;
-  throw new InputError(`${name}: expected text, image or image_url, got ${JSON.stringify(part?.type)}`);
+const wrongPart = (part: ContentPart | undefined, name: string): InputError =>
+  new InputError(`${name}: expected text, image, image_url, video or video_url, got ${JSON.stringify(part?.type)}`);
+
+function imageOf(part: ContentPart & { type: "image" | "image_url" }, name: string): ImageInput {
+  const image: unknown = part.type === "image" ? part.image : part.image_url?.url;
+  const isPixels = typeof image === "object" && image && "width" in image && "height" in image && "data" in image;
+  if (typeof image === "string" || image instanceof Uint8Array || isPixels) return image as ImageInput;
+  throw new InputError(`${name}: ${part.type}: expected a path, an address, bytes or pixels`);
 }
 
-function pictureOf({ model, imageSize: side, resize: mode, orientation }: Loaded, image: ImageInput): Picture {
-  // The bytes of a file stay, so that the picture remains what it was when the conversation saw it.
-  let file: Uint8Array<ArrayBuffer> | undefined;
-  const load = async (signal: AbortSignal | undefined): Promise<Square> => {
-    if (typeof image === "string") {
-      file ??= isDataUrl(image) ? dataUrlBytes(image) : await platform().readFile(image, signal);
-    }
-    signal?.throwIfAborted();
-    const source = file ?? (image as Exclude<ImageInput, string>);
-    const pixels = source instanceof Uint8Array ? await platform().decodeImage(source, { orientation }) : source;
-    signal?.throwIfAborted();
-    return preprocess(pixels, planResize(pixels.width, pixels.height, { mode, size: side }));
-  };
-  return new Picture(load, { side }, model.imageTokens(side, side));
+function videoOf(part: ContentPart & { type: "video" | "video_url" }, name: string): VideoInput {
+  const video: unknown = part.type === "video" ? part.video : part.video_url?.url;
+  if (typeof video === "string" || video instanceof Uint8Array || Array.isArray(video)) return video as VideoInput;
+  throw new InputError(`${name}: ${part.type}: expected a path, an address, bytes or a list of frames`);
 }
 
 /**

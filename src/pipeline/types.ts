@@ -1,6 +1,7 @@
 import type { Folder } from "../../weights/folder.ts";
 import type { AdapterSummary } from "../gpu/device.ts";
 import type { Pixels } from "../image/pixels.ts";
+import type { VideoInput, VideoOptions } from "../video/types.ts";
 import type { Logprobs, SamplingOptions } from "./sampling.ts";
 
 /** A checkpoint folder: a path (Node), a web address, or an object that reads files. */
@@ -37,11 +38,16 @@ export interface LoadOptions {
 /** An image: encoded bytes, a path, a web address, a `data:` URL, or decoded RGB pixels. */
 export type ImageInput = string | Uint8Array<ArrayBuffer> | Pixels;
 
-/** Part of a message, in the shape of OpenAI's API. Within a turn, templates place images before texts. */
+/**
+ * Part of a message, in the shape of OpenAI's API. A video is the sequence of its frames. Within a turn, templates place
+ * images before texts.
+ */
 export type ContentPart =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "image"; readonly image: ImageInput }
-  | { readonly type: "image_url"; readonly image_url: { readonly url: string } };
+  | { readonly type: "image_url"; readonly image_url: { readonly url: string } }
+  | ({ readonly type: "video"; readonly video: VideoInput } & VideoOptions)
+  | ({ readonly type: "video_url"; readonly video_url: { readonly url: string } } & VideoOptions);
 
 /** One turn of a conversation: text, or texts and any number of images in order. */
 export interface Message {

@@ -1,0 +1,59 @@
+import type { Pixels } from "../image/pixels.ts";
+import { checkImageSize, planResize, preprocess } from "../image/preprocess.ts";
+import { gridFor, readVideo } from "../video/read.ts";
+import type { VideoInput, VideoOptions } from "../video/types.ts";
+import { dataUrlBytes, isDataUrl } from "./data_url.ts";
+import type { Loaded } from "./load.ts";
+import { Picture, type Square } from "./picture.ts";
+import { platform } from "./platform.ts";
+import type { ImageInput } from "./types.ts";
+
+/** The picture that an image becomes; nothing is read yet. */
+export function pictureOf({ model, imageSize: side, resize: mode, orientation }: Loaded, image: ImageInput): Picture {
+  // The bytes of a file stay, so that the picture remains what it was when the conversation saw it.
+  let file: Uint8Array<ArrayBuffer> | undefined;
+  const load = async (signal: AbortSignal | undefined): Promise<Square> => {
+    if (typeof image === "string") {
+      file ??= isDataUrl(image) ? dataUrlBytes(image) : await platform().readFile(image, signal);
+    }
+    signal?.throwIfAborted();
+    const source = file ?? (image as Exclude<ImageInput, string>);
+    const pixels = source instanceof Uint8Array ? await platform().decodeImage(source, { orientation }) : source;
+    signal?.throwIfAborted();
+    return preprocess(pixels, planResize(pixels.width, pixels.height, { mode, size: side }));
+  };
+  return new Picture(load, { side }, model.imageTokens(side, side));
+}
+
+/** The frames of a video as pictures, and when each is shown, in seconds. The video is read at once. */
+export async function framesOf(
+  { model, imageSize, resize: mode }: Loaded,
+  video: VideoInput,
+  options: VideoOptions,
+  signal: AbortSignal | undefined,
+): Promise<{ pictures: Picture[]; seconds: readonly number[] }> {
+  const side = options.imageSize === undefined ? imageSize : checkImageSize(options.imageSize);
+  const pool = gridFor(options.tokensPerFrame);
+  const tokens = model.imageTokens(side, side, pool);
+  const input = typeof video === "string" && isDataUrl(video) ? dataUrlBytes(video) : video;
+  // Frames are made small as they come: a clip's frames at full size may not fit the memory.
+  const finish = (frame: Pixels): Pixels => {
+    const data = preprocess(frame, planResize(frame.width, frame.height, { mode, size: side }));
+    return { width: side, height: side, data };
+  };
+  const pictures: Picture[] = [];
+  const read = async (abort: AbortSignal | undefined): Promise<readonly number[]> => {
+    const { frames, seconds } = await readVideo(input, options, abort, finish);
+    for (const [i, { data }] of frames.entries()) {
+      const load = async (again: AbortSignal | undefined): Promise<Square> => {
+        await read(again);
+        return pictures[i]!.pixels(again);
+      };
+      pictures[i] ??= new Picture(load, { side, pool }, tokens);
+      pictures[i].hold(data);
+    }
+    return seconds;
+  };
+  const seconds = await read(signal);
+  return { pictures, seconds };
+}
