@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { choice, integer, parseFlags } from "../src/cli/args.ts";
-import { sourceOf } from "../src/cli/generate.ts";
+import { sourceOf } from "../src/cli/model.ts";
 import { FastVLMError } from "../src/errors.ts";
 import { FastVLM } from "../src/node.ts";
 import { type Answered, answerCase, readCases, scores } from "./accuracy.mts";

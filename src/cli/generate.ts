@@ -1,40 +1,44 @@
-import { rename, rm, writeFile } from "node:fs/promises";
 import pc from "picocolors";
 import { InputError } from "../errors.ts";
-import { FastVLM } from "../node.ts";
-import type { Composition, Result, Source } from "../pipeline/types.ts";
-import { choice, integer, parseFlags } from "./args.ts";
-import { loadProgress } from "./progress.ts";
+import type { FastVLM } from "../node.ts";
+import type { ChatOptions, Message, Result } from "../pipeline/types.ts";
+import {
+  ANSWER_FLAGS,
+  ANSWER_USAGE,
+  answerOptions,
+  contentOf,
+  VIDEO_FLAGS,
+  VIDEO_USAGE,
+  videoOptions,
+} from "./answer_flags.ts";
+import { parseFlags } from "./args.ts";
+import { writeWhole } from "./files.ts";
+import { loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
+import { status } from "./progress.ts";
 
-export const GENERATE_USAGE = `fastvlm generate --model DIR [--image FILE …] --prompt TEXT
+export const GENERATE_USAGE = `fastvlm generate [--image FILE …] [--video FILE …] --prompt TEXT
 
-  --model DIR          checkpoint folder or address (FastVLM, or text-only Phi-4 / Qwen2)
-  --vision DIR         with --language, and --projector: put a model together from parts
-  --image FILE         JPEG, PNG or WebP, path or address; may be given several times
+  --image FILE         JPEG, PNG or WebP; a path or an address; may be given several times
+  --video FILE         MP4, MOV or WebM, a path or an address, or a folder of frames; may be given several times
   --prompt TEXT        the question
   --system TEXT        replaces the system prompt
-  --max-tokens N       longest answer, in tokens; default 256
-  --dtype f32|f16      precision; default: as stored, where the adapter can
-  --resize pad|crop    how an image becomes square; default: the checkpoint's way
-  --image-size N       side of that square in pixels, a multiple of 64
-  --no-orientation     do not turn photos upright by their EXIF tag
+${ANSWER_USAGE}
+${VIDEO_USAGE}
+${MODEL_USAGE}
   --trace FILE         write every stage of the run as safetensors
   --profile            print GPU time per kernel
-  --json               print one JSON object instead of text`;
+  --json               print one JSON object instead of text
+
+The spellings of Apple's script, --model-path, --image-file and --image_path, --video_path, work too.`;
 
 const FLAGS = {
-  model: { type: "string" },
-  vision: { type: "string" },
-  projector: { type: "string" },
-  language: { type: "string" },
+  ...MODEL_FLAGS,
+  ...ANSWER_FLAGS,
+  ...VIDEO_FLAGS,
   image: { type: "string", multiple: true },
+  video: { type: "string", multiple: true },
   prompt: { type: "string" },
   system: { type: "string" },
-  "max-tokens": { type: "string" },
-  dtype: { type: "string" },
-  resize: { type: "string" },
-  "image-size": { type: "string" },
-  "no-orientation": { type: "boolean" },
   trace: { type: "string" },
   profile: { type: "boolean" },
   json: { type: "boolean" },
@@ -48,18 +52,21 @@ export async function generate(args: readonly string[]): Promise<void> {
     throw new InputError("--prompt: expected a question, got none", {
       hint: 'For example: --prompt "What is in this picture?"',
     });
-  const options = {
-    dtype: choice("dtype", values.dtype, "f32", "f16"),
-    resize: choice("resize", values.resize, "pad", "crop"),
-    imageSize: integer("image-size", values["image-size"], 64),
-    orientation: !values["no-orientation"],
-    profile: values.profile,
+  const waiting = status(process.stderr);
+  const onFrame = (done: number, total: number): void => waiting.say(`video: frame ${done} of ${total}`);
+  const options: ChatOptions = {
+    ...answerOptions(values),
+    trace: values.trace !== undefined,
+    onProgress: ({ stage, done, total }) => waiting.say(`${stage}: ${done} of ${total}`),
   };
-  const maxTokens = integer("max-tokens", values["max-tokens"], 1);
-  using vlm = await FastVLM.load(sourceOf(values), { ...options, onProgress: loadProgress(process.stderr) });
+  const clip = { ...videoOptions(values), onProgress: onFrame };
+  const content = contentOf(values.image ?? [], values.video ?? [], prompt, clip);
+  const messages: Message[] = [{ role: "user", content }];
+  if (values.system !== undefined) messages.unshift({ role: "system", content: values.system });
+  using vlm = await loadFrom(values, { profile: values.profile });
   let result: Result | undefined;
-  const request = { prompt, images: values.image, system: values.system, maxTokens, trace: values.trace !== undefined };
-  for await (const piece of vlm.generate(request)) {
+  for await (const piece of vlm.chat(messages, options)) {
+    waiting.clear();
     if (!values.json) process.stdout.write(piece.text);
     result = piece.result ?? result;
   }
@@ -69,30 +76,6 @@ export async function generate(args: readonly string[]): Promise<void> {
   process.stdout.write(values.json ? `${JSON.stringify(printed)}\n` : "\n");
   if (!values.json && process.stderr.isTTY) process.stderr.write(`${pc.dim(summary(result))}\n`);
   if (values.profile) await printProfile(vlm);
-}
-
-/** The checkpoint, or the parts of several, that the flags name. */
-export function sourceOf(values: {
-  model?: string;
-  vision?: string;
-  projector?: string;
-  language?: string;
-}): Source | Composition {
-  const { model, vision, projector, language } = values;
-  if (vision === undefined && projector === undefined && language === undefined) {
-    if (model !== undefined) return model;
-    throw new InputError("--model: expected a checkpoint folder, got none", {
-      hint: "For example a download of apple/FastVLM-0.5B.",
-    });
-  }
-  if (model !== undefined)
-    throw new InputError("--model: expected either --model or --vision with --language, got both");
-  if (vision === undefined || language === undefined) {
-    throw new InputError(
-      `--${vision === undefined ? "vision" : "language"}: expected a folder; a composed model needs --vision and --language`,
-    );
-  }
-  return { vision, language, ...(projector !== undefined && { projector }) };
 }
 
 export function summary({ timings, usage, adapter }: Result): string {
@@ -109,20 +92,5 @@ async function printProfile(vlm: FastVLM): Promise<void> {
   if (!vlm.gpu.profiler) throw new InputError("--profile: this adapter has no timestamp queries");
   for (const { kernel, runs, ms } of await vlm.gpu.profiler.report()) {
     process.stderr.write(`${ms.toFixed(2).padStart(10)} ms ${String(runs).padStart(6)} × ${kernel}\n`);
-  }
-}
-
-/** Writes under a temporary name first, so that an interrupted write leaves no half file. */
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    await writeFile(temporary, bytes);
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    throw new InputError(`${path}: cannot be written`, {
-      cause,
-      hint: "Check that the folder exists and may be written to.",
-    });
   }
 }

@@ -3,7 +3,7 @@ import { InputError } from "../errors.ts";
 import { type Inspection, inspectCheckpoint } from "../pipeline/inspect.ts";
 import "../node.ts";
 import { parseFlags } from "./args.ts";
-import { sourceOf } from "./generate.ts";
+import { sourceOf } from "./model.ts";
 
 const FLAGS = {
   vision: { type: "string" },
