@@ -18,6 +18,8 @@ export const contextLength = (items: readonly ContextItem[]): number =>
 /** A prompt is read in parts of at most this many tokens, which bounds the activations and lets others in between. */
 const MAX_PART = 1024;
 const PART_STEP = 64;
+/** Freed memory that is kept for later, at most, when a cache needs more. */
+const KEPT_FREE_BYTES = 2 ** 30;
 
 export interface ReadOptions {
   /** Tokens read in one pass. Default: what the adapter can bind, at most 1024 */
@@ -94,6 +96,8 @@ export class Sequence {
   /** Makes room and tables for reading the rest of the context: passes can allocate neither. */
   prepare(): void {
     this.#model.decoder.rope.table(this.#length);
+    // Caches of other sizes that have been freed are of no use to a larger one.
+    if (this.#length > this.cache.capacity) this.#gpu.trim(KEPT_FREE_BYTES);
     this.cache.reserve(this.#length);
   }
 
