@@ -1,24 +1,36 @@
-import pc from "picocolors";
 import { FastVLMError, InputError } from "../errors.ts";
+import { CAPTION_USAGE, caption } from "./caption.ts";
+import { CHAT_USAGE, chat } from "./chat.ts";
 import { demo } from "./demo.ts";
+import { describe } from "./describe.ts";
 import { runDoctor } from "./doctor.ts";
 import { GENERATE_USAGE, generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 
-const USAGE = `fastvlm: ask questions about images, on your own GPU
+const USAGE = `fastvlm: ask questions about images and videos, on your own GPU
 
-  fastvlm generate --model DIR --image photo.jpg --prompt "What is in this picture?"
+  fastvlm generate --image photo.jpg --prompt "What is in this picture?"
+  fastvlm chat             a conversation
+  fastvlm caption FOLDER   a caption for every picture of a folder
   fastvlm inspect DIR      what a checkpoint is, without loading it
   fastvlm doctor           the GPU adapter, and what would make it faster
-  fastvlm demo             one answer from the test checkpoint
+  fastvlm demo             questions about sample pictures
 
-  fastvlm generate --help lists the flags.`;
+With --model DIR they use a checkpoint of yours, else the tiny one that comes with the program.
+fastvlm generate --help, chat --help and caption --help list the flags.`;
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   generate,
+  chat,
+  caption,
   inspect,
   doctor: runDoctor,
   demo,
+};
+const USAGES: Readonly<Record<string, string>> = {
+  generate: GENERATE_USAGE,
+  chat: CHAT_USAGE,
+  caption: CAPTION_USAGE,
 };
 
 async function main([command, ...args]: readonly string[]): Promise<void> {
@@ -27,7 +39,7 @@ async function main([command, ...args]: readonly string[]): Promise<void> {
     return;
   }
   if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(`${command === "generate" ? GENERATE_USAGE : USAGE}\n`);
+    process.stdout.write(`${Object.hasOwn(USAGES, command) ? USAGES[command] : USAGE}\n`);
     return;
   }
   const run = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
@@ -46,12 +58,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 main(process.argv.slice(2)).catch((error: unknown) => {
-  if (!(error instanceof FastVLMError)) {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-    process.exitCode = 1;
-    return;
-  }
-  process.stderr.write(`${pc.red("error:")} ${error.message}\n`);
-  if (error.hint) process.stderr.write(`${pc.dim("hint:")}  ${error.hint}\n`);
-  process.exitCode = 2;
+  process.exitCode = error instanceof FastVLMError ? 2 : 1;
+  process.stderr.write(describe(error));
 });

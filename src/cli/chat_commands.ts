@@ -1,0 +1,96 @@
+import { readFile, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { extname, join } from "node:path";
+import { InputError } from "../errors.ts";
+import { platform } from "../pipeline/platform.ts";
+import type { ContentPart, Message } from "../pipeline/types.ts";
+import { writeWhole } from "./files.ts";
+
+export const COMMAND_USAGE = `  /image FILE   shows a picture with the next question
+  /video FILE   shows a video, or a folder of frames, with the next question
+  /reset        begins anew
+  /save FILE    writes the conversation as text, or as JSON where the name ends in .json
+  /help         this list
+  /exit         leaves, as Ctrl-D does`;
+
+const NAMES = ["image", "video", "reset", "save", "help", "exit"] as const;
+const NEEDS_ARGUMENT: readonly string[] = ["image", "video", "save"];
+
+/**
+ * Reads a line that begins with a slash and a word; undefined for any other, which is a question.
+ *
+ * @throws InputError for an unknown command, or one that lacks its file
+ */
+export function readCommand(line: string): { name: (typeof NAMES)[number]; argument: string } | undefined {
+  const [, word, rest = ""] = /^\/([a-z]+)(?:\s+(.*))?$/s.exec(line) ?? [];
+  if (word === undefined) return undefined;
+  const name = NAMES.find((known) => known === word) ?? (word === "quit" ? "exit" : undefined);
+  if (!name) throw new InputError(`/${word}: no such command`, { hint: "/help lists them." });
+  const argument = cleanPath(rest);
+  if (argument === "" && NEEDS_ARGUMENT.includes(name)) throw new InputError(`/${name}: expected a file`);
+  return { name, argument };
+}
+
+/** A path as terminals paste it when a file is dropped on them: quoted, or with escaped spaces. */
+function cleanPath(text: string): string {
+  const path = text.trim();
+  const [, quoted] = /^(?:"(.*)"|'(.*)')$/.exec(path)?.filter((part) => part !== undefined) ?? [];
+  if (quoted !== undefined) return quoted;
+  if (path.startsWith("~/")) return join(homedir(), path.slice(2));
+  return process.platform === "win32" ? path : path.replace(/\\(.)/g, "$1");
+}
+
+const isAddress = (source: string): boolean => /^(https?|data):/i.test(source);
+
+/** What the next question is asked about. */
+export class Attachments {
+  #images: string[] = [];
+  #videos: string[] = [];
+
+  /** @throws InputError, ImageError when it cannot be shown, so that a question need not fail for it */
+  async image(path: string): Promise<void> {
+    const bytes = isAddress(path) ? undefined : await readable(path, () => readFile(path));
+    if (bytes) await platform().decodeImage(new Uint8Array(bytes), { orientation: true });
+    this.#images.push(path);
+  }
+
+  /** @throws InputError when there is no such file */
+  async video(path: string): Promise<void> {
+    if (!isAddress(path)) await readable(path, () => stat(path));
+    this.#videos.push(path);
+  }
+
+  /** Everything attached; nothing is afterwards. */
+  take(): { images: string[]; videos: string[] } {
+    const taken = { images: this.#images, videos: this.#videos };
+    this.#images = [];
+    this.#videos = [];
+    return taken;
+  }
+}
+
+async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new InputError(`${path}: ${code === "ENOENT" ? "no such file" : `cannot be read (${code})`}`, { cause });
+  }
+}
+
+/** Writes a conversation; returns the file's name. */
+export async function save(path: string, messages: readonly Message[]): Promise<string> {
+  const json = extname(path).toLowerCase() === ".json";
+  await writeWhole(path, json ? `${JSON.stringify(messages, undefined, 2)}\n` : messages.map(asText).join("\n"));
+  return path;
+}
+
+function asText({ role, content }: Message): string {
+  const parts: readonly ContentPart[] = typeof content === "string" ? [{ type: "text", text: content }] : content;
+  const lines = parts.map((part) => {
+    if (part.type === "text") return part.text;
+    const source = part.type === "image" ? part.image : part.type === "video" ? part.video : undefined;
+    return `[${part.type}: ${typeof source === "string" ? source : "…"}]`;
+  });
+  return `${role}: ${lines.join("\n")}\n`;
+}
