@@ -1,4 +1,4 @@
-// Times an answer from image to text: `node bench/ttft.ts --model DIR --image F`. This file is CommonJS without a type in it, so
+// Time to first token, stage by stage, next to its limits: `node bench/ttft.ts`. This file is CommonJS without a type in it, so
 // that Node 20 takes it for JavaScript and can hand over to the Node 24 of the development dependencies. The benchmark itself is
 // ttft_main.mts, which exports `main(args)`.
 (async () => {

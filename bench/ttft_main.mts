@@ -1,84 +1,147 @@
-import { performance } from "node:perf_hooks";
+import { freemem } from "node:os";
 import { choice, integer, parseFlags } from "../src/cli/args.ts";
-import { sourceOf } from "../src/cli/generate.ts";
-import { FastVLMError, InputError } from "../src/errors.ts";
-import { FastVLM } from "../src/node.ts";
-import type { Result } from "../src/pipeline/types.ts";
+import { InputError } from "../src/errors.ts";
+import { checkImageSize } from "../src/image/preprocess.ts";
+import { type Case, type Measured, measure } from "./lib/cases.mts";
+import type { Ceilings } from "./lib/ceilings.mts";
+import { parseModels, sourceOf, weightBytes } from "./lib/models.mts";
+import { type Bench, inProcess, nameOf, openBench, program, RESULTS, writeResult } from "./lib/program.mts";
+import { show, table } from "./lib/stats.mts";
+import { barChart } from "./lib/svg.mts";
 
-const USAGE =
-  "node bench/ttft.ts --model DIR --image FILE [--prompt TEXT] [--runs N] [--max-tokens N] [--dtype f32|f16] [--json]";
+const USAGE = `node bench/ttft.ts [options]
+
+  --models LIST       tiny, fastvlm-0.5b, fastvlm-1.5b, fastvlm-phi-4-mini, fastvlm-phi-4, or folders; ":int4" or ":int8"
+                      after a name quantises it. Default: all that suit the adapter
+  --model DIR         only this checkpoint
+  --sizes LIST        sides of the square image in pixels. Default 512,1024; the embedded checkpoint has its own
+  --runs N            warm runs. Default 10, on software adapters 2
+  --quantize int4|int8, --dtype f32|f16, --image FILE, --prompt TEXT, --max-tokens N
+  --profile           GPU time per kernel of one answer
+  --out DIR           where the plot and the JSON go. Default bench/results
+  --no-plot           no files, the table only`;
+
 const FLAGS = {
+  models: { type: "string" },
   model: { type: "string" },
+  sizes: { type: "string" },
+  runs: { type: "string" },
+  quantize: { type: "string" },
+  dtype: { type: "string" },
   image: { type: "string" },
   prompt: { type: "string" },
-  runs: { type: "string" },
   "max-tokens": { type: "string" },
-  dtype: { type: "string" },
-  "image-size": { type: "string" },
-  json: { type: "boolean" },
+  profile: { type: "boolean" },
+  out: { type: "string" },
+  "no-plot": { type: "boolean" },
+  help: { type: "boolean" },
+  case: { type: "string" },
 } as const;
 
-/** Times one question again and again; the first run is cold, the table shows the median of the others. */
-async function bench(args: readonly string[]): Promise<void> {
-  const { values } = parseFlags(args, FLAGS, USAGE);
-  if (values.image === undefined) throw new InputError("--image: expected a picture, got none", { hint: USAGE });
-  const runs = integer("runs", values.runs, 1, 1000) ?? 5;
-  const options = {
-    dtype: choice("dtype", values.dtype, "f32", "f16"),
-    imageSize: integer("image-size", values["image-size"], 64),
-    imageCacheBytes: 0, // every run looks at the picture anew
-  };
-  using vlm = await FastVLM.load(sourceOf(values), options);
-  const results: Result[] = [];
-  for (let run = 0; run <= runs; run++) {
-    const request = {
-      images: [values.image],
-      prompt: values.prompt ?? "Describe the picture.",
-      maxTokens: integer("max-tokens", values["max-tokens"], 1) ?? 32,
-    };
-    for await (const { result } of vlm.generate(request)) if (result) results.push(result);
-  }
-  const [cold, ...warm] = results as [Result, ...Result[]];
-  const keys = ["load", "preprocess", "vision", "prefill", "firstToken", "decodeTokensPerSecond"] as const;
-  const rows = keys.map((key) => {
-    const sorted = warm.map(({ timings }) => timings[key]).sort((a, b) => a - b);
-    const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-    return { key, cold: cold.timings[key], median: at(0.5), p10: at(0.1), p90: at(0.9) };
+const GPU_MODELS = "tiny,fastvlm-0.5b,fastvlm-1.5b,fastvlm-phi-4-mini,fastvlm-phi-4:int4";
+const SOFTWARE_MODELS = "tiny,fastvlm-0.5b";
+
+/** Called by `bench/ttft.ts`. */
+export const main = (args: readonly string[]): Promise<void> =>
+  program(async () => {
+    const { values } = parseFlags(args, FLAGS, USAGE);
+    if (values.help) {
+      process.stdout.write(`${USAGE}\n`);
+    } else if (values.case !== undefined) {
+      const { ceilings, ...c } = JSON.parse(values.case) as Case & { ceilings: Ceilings };
+      process.stdout.write(`${JSON.stringify(await measure(c, ceilings))}\n`);
+    } else {
+      const bench = await openBench();
+      await run(bench, casesOf(values, bench.adapter.software), values.out ?? RESULTS, values["no-plot"] !== true);
+    }
   });
-  const { rss } = process.memoryUsage();
-  if (values.json) {
-    const { adapter, usage } = cold;
-    process.stdout.write(
-      `${JSON.stringify({ adapter, usage, runs, timings: rows, gpuPeakBytes: vlm.gpu.memory.peak, rssBytes: rss, timeOrigin: performance.timeOrigin })}\n`,
-    );
-    return;
+
+type Values = ReturnType<typeof parseFlags<typeof FLAGS>>["values"];
+
+function casesOf(values: Values, software: boolean): Case[] {
+  if (values.model !== undefined && values.models !== undefined) {
+    throw new InputError("--model: expected either --model or --models, got both");
   }
-  process.stdout.write(
-    `${cold.adapter.description}${cold.adapter.software ? " (software)" : ""}: ${cold.usage.promptTokens} prompt tokens, ${cold.usage.imageTokens} of them image\n`,
-  );
-  process.stdout.write(
-    `${"".padEnd(24)}${["cold", "median", "p10", "p90"].map((head) => head.padStart(12)).join("")}\n`,
-  );
-  for (const { key, ...numbers } of rows) {
-    const label = key === "decodeTokensPerSecond" ? "decode, tokens/s" : `${key}, ms`;
-    process.stdout.write(
-      `${label.padEnd(24)}${Object.values(numbers)
-        .map((n) => n.toFixed(1).padStart(12))
-        .join("")}\n`,
-    );
-  }
-  process.stdout.write(
-    `GPU memory peak ${(vlm.gpu.memory.peak / 2 ** 20).toFixed(0)} MiB, resident ${(rss / 2 ** 20).toFixed(0)} MiB\n`,
-  );
+  const models = values.model ?? values.models ?? (software ? SOFTWARE_MODELS : GPU_MODELS);
+  const sizes = values.sizes?.split(",").map((size) => checkImageSize(Number(size)));
+  const common = {
+    dtype: choice("dtype", values.dtype, "f32", "f16"),
+    runs: integer("runs", values.runs, 1, 1000) ?? (software ? 2 : 10),
+    maxTokens: integer("max-tokens", values["max-tokens"], 1) ?? (software ? 8 : 64),
+    prompt: values.prompt ?? "Describe the picture.",
+    image: values.image,
+    profile: values.profile,
+  };
+  return parseModels(models, choice("quantize", values.quantize, "int4", "int8")).flatMap((model) => {
+    const own = model.name === "tiny" ? [undefined] : [512, 1024];
+    return (sizes ?? own).map((size): Case => ({ ...model, ...common, size }));
+  });
 }
 
-/** Runs the bench; called by `bench/ttft.ts`. */
-export async function main(args: readonly string[]): Promise<void> {
-  try {
-    await bench(args);
-  } catch (error) {
-    if (!(error instanceof FastVLMError)) throw error;
-    process.stderr.write(`error: ${error.message}\n${error.hint ? `hint:  ${error.hint}\n` : ""}`);
-    process.exitCode = 2;
+const titleOf = ({ name, quantize }: Pick<Case, "name" | "quantize">): string =>
+  `${name.split(/[\\/]/).at(-1)}${quantize ? ` ${quantize}` : ""}`;
+
+async function run({ adapter, ceilings }: Bench, cases: readonly Case[], out: string, plot: boolean): Promise<void> {
+  const measured: Measured[] = [];
+  const skipped: { model: string; reason: string }[] = [];
+  const skip = (c: Case, reason: string): void => {
+    skipped.push({ model: titleOf(c), reason });
+    process.stdout.write(`\n${titleOf(c)}: skipped, ${reason}\n`);
+  };
+  for (const c of cases) {
+    const source = sourceOf(c);
+    if (typeof source === "object" && "missing" in source) {
+      skip(c, source.missing);
+      continue;
+    }
+    // A GPU says so itself when its memory is full; a software adapter would take the machine down with it.
+    const needed = await weightBytes(source, c.dtype, c.quantize);
+    if (adapter.software && needed > 0.7 * freemem()) {
+      skip(c, `${show(needed / 2 ** 30)} GiB of weights do not fit in ${show(freemem() / 2 ** 30)} GiB of free memory`);
+      continue;
+    }
+    const result = await inProcess<Measured>("ttft.ts", { ...c, ceilings });
+    if ("failed" in result) skip(c, result.failed);
+    else {
+      measured.push(result);
+      process.stdout.write(`\n${report(result)}`);
+    }
   }
+  const name = nameOf(adapter);
+  const json = JSON.stringify({ bench: "ttft", date: new Date().toISOString(), adapter, ceilings, measured, skipped });
+  process.stdout.write(`\n${json}\n`);
+  if (!plot || measured.length === 0) return;
+  await writeResult(out, "ttft.json", `${json}\n`);
+  await writeResult(out, "ttft.svg", chart(name, measured));
+}
+
+function report({ model, quantize, dtype, size, usage, rows, gpuPeakBytes, hostPeakBytes, profile }: Measured): string {
+  const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+  const lines = rows.map(({ key, unit, cold, warm, limit }) => {
+    const share = limit === undefined ? Number.NaN : unit === "ms" ? limit / warm.median : warm.median / limit;
+    const cells = [cold, warm.median, warm.p10, warm.p90, limit ?? Number.NaN].map(show);
+    return [`${key}, ${unit}`, ...cells, Number.isNaN(share) ? "–" : `${(100 * share).toFixed(0)} %`];
+  });
+  const kernels = (profile ?? []).slice(0, 16).map(({ kernel, runs, ms }) => [kernel, String(runs), show(ms)]);
+  return [
+    `${titleOf({ name: model, quantize })}, ${dtype}, ${size} × ${size}: ${usage.promptTokens} tokens in the prompt, ${usage.imageTokens} of them image\n`,
+    table([["", "cold", "median", "p10", "p90", "limit", "of limit"], ...lines]),
+    `peak memory: GPU ${mib(gpuPeakBytes)}, process ${mib(hostPeakBytes)}\n`,
+    kernels.length > 0 ? table([["kernel", "runs", "ms"], ...kernels]) : "",
+  ].join("");
+}
+
+function chart(adapter: string, measured: readonly Measured[]): string {
+  const median = ({ rows }: Measured, key: string): number => rows.find((row) => row.key === key)!.warm.median;
+  return barChart({
+    title: `Time to first token on ${adapter}`,
+    axis: "milliseconds, median of warm runs",
+    mark: "limit by counted work",
+    bars: measured.map((m) => ({
+      label: `${titleOf({ name: m.model, quantize: m.quantize })}, ${m.size}²`,
+      parts: ["preprocess", "vision", "projector", "prefill"].map((name) => ({ name, value: median(m, name) })),
+      mark: m.rows.find(({ key }) => key === "first token")!.limit!,
+      note: `${show(median(m, "first token"))} ms, then ${show(median(m, "decode"))} tokens/s`,
+    })),
+  });
 }

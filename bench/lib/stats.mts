@@ -5,10 +5,14 @@ export interface Spread {
   readonly p90: number;
 }
 
-/** Median and the outer tenths, each a value that occurred. Few runs make p10 the least and p90 the greatest. */
+/** Median and the outer tenths, interpolated between neighbours; NaN without values. */
 export function spread(values: readonly number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.round(share * (sorted.length - 1))] ?? Number.NaN;
+  const at = (share: number): number => {
+    const place = share * (sorted.length - 1);
+    const [low, high] = [sorted[Math.floor(place)] ?? Number.NaN, sorted[Math.ceil(place)] ?? Number.NaN];
+    return low + (high - low) * (place - Math.floor(place));
+  };
   return { median: at(0.5), p10: at(0.1), p90: at(0.9) };
 }
 
