@@ -103,11 +103,15 @@ test("SigLIP on the GPU is SigLIP by its definition", async () => {
   await weights.load();
   const stored = new Map<string, Float32Array>();
   for (const name of checkpoint.tensors.keys()) stored.set(name, await checkpoint.readF32(name));
-  const tile = Uint8Array.from({ length: 30 * 30 * 3 }, (_, i) => (i * 37) % 251);
-  const rows = patchesByDefinition(tile, config);
-  const patches = gpu.upload([1, 16, 147], "f32", patchesOf(tile, config));
+  const tiles = [37, 53].map((step) => Uint8Array.from({ length: 30 * 30 * 3 }, (_, i) => (i * step) % 251));
+  const patches = gpu.empty([2, 16, 147], "f32");
+  for (const [b, tile] of tiles.entries()) {
+    gpu.write(patches, b * 16 * 147 * 4, new Uint8Array(patchesOf(tile, config).buffer));
+  }
   const got = await gpu.read(gpu.scope(() => gpu.keep(tower.forward(patches))));
-  const want = siglipRef((name) => stored.get(name)!, rows, config);
+  const want = tiles.flatMap((tile) => [
+    ...siglipRef((name) => stored.get(name)!, patchesByDefinition(tile, config), config),
+  ]);
   const worst = got.reduce((most, value, i) => Math.max(most, Math.abs(value - want[i]!)), 0);
   assert.equal(got.length, want.length);
   assert.ok(worst < 1e-4, `error ${worst}`);

@@ -59,12 +59,15 @@ export class Siglip {
     this.#layers = Array.from({ length: layers }, (_, i) => new EncoderLayer(w.at("encoder.layers").at(i), config));
   }
 
-  /** Patches of one tile [1, N, 3·P²] as `patchesOf` cuts them → features [1, N, W] */
+  /** Patches of tiles [B, N, 3·P²] as `patchesOf` cuts them → features [B, N, W] */
   forward(patches: Tensor): Tensor {
+    const { gpu } = patches;
+    const { B } = patches.dims("B N P");
     const { weight, bias } = this.#patches;
-    const residual = this.#positions.reshape([1, ...this.#positions.shape]);
+    const residual = this.#positions.like([B, ...this.#positions.shape]);
+    for (let b = 0; b < B; b++) gpu.copy(this.#positions, residual.rows(b, b + 1));
     const x = linear(patches, weight, { bias, residual });
-    return patches.gpu.through(
+    return gpu.through(
       x,
       this.#layers.map((layer) => (h: Tensor) => layer.forward(h)),
     );

@@ -1,6 +1,9 @@
+import { TOTAL_STRIDE } from "../../src/models/fastvithd/tower.ts";
+import type { FastVLMModel } from "../../src/models/fastvlm.ts";
 import { FastVLM, type Result } from "../../src/node.ts";
 import { inspectCheckpoint } from "../../src/pipeline/inspect.ts";
 import type { LoadOptions } from "../../src/pipeline/types.ts";
+import { BYTES } from "../../src/tensor/tensor.ts";
 import type { Ceilings } from "./ceilings.mts";
 import { floorMs } from "./ceilings.mts";
 import { connectorWork, decoderWork, encoderWork, fastvithdLayers, type Storage, sumOf, type Work } from "./counts.mts";
@@ -66,7 +69,7 @@ export async function measure(c: Case, ceilings: Ceilings): Promise<Measured> {
   const [cold, ...warm] = answers as [Result, ...Result[]];
   const { connector, tower } = model.eye!;
   const size = c.size ?? (await inspectCheckpoint(source)).vision!.imageSize;
-  const side = size / 64;
+  const side = Math.ceil(size / TOTAL_STRIDE);
   const features = gpu.empty([1, side, side, tower.config.outputChannels], model.dtype);
   const projector = await time(async () => {
     gpu.scope(() => void connector.forward(features));
@@ -101,31 +104,31 @@ async function reload(source: Parameters<typeof FastVLM.load>[0], options: LoadO
   return [ms];
 }
 
+/** How the language model's numbers are stored when its weights are `quantize`d or not. */
+export function storageOf(dtype: "f32" | "f16", quantize: "int4" | "int8" | undefined): Storage {
+  const element = BYTES[dtype];
+  return { weight: quantize ? QUANTIZED[quantize] : element, embedding: element, cache: element };
+}
+
+/** The tower's work on an image of `size` × `size` pixels. */
+export function visionWork({ eye, dtype }: FastVLMModel, size: number): Work {
+  const { config } = eye!.tower;
+  const features = Math.ceil(size / TOTAL_STRIDE) ** 2 * config.outputChannels;
+  return encoderWork(fastvithdLayers(config, size), { pixels: size ** 2, features, element: BYTES[dtype] });
+}
+
 /** What each stage had to do. */
 function workOf({ model }: FastVLM, { quantize }: Case, { usage }: Result, size: number): Measured["work"] {
-  const element = model.dtype === "f16" ? 2 : 4;
-  const { connector, tower } = model.eye!;
-  const side = size / 64;
-  const storage: Storage = {
-    weight: quantize ? QUANTIZED[quantize] : element,
-    embedding: element,
-    cache: element,
-  };
+  const { connector } = model.eye!;
   const { config } = model.decoder;
-  const features = side ** 2;
+  const storage = storageOf(model.dtype, quantize);
+  const features = Math.ceil(size / TOTAL_STRIDE) ** 2;
+  const past = usage.promptTokens + Math.floor(usage.completionTokens / 2);
   return {
-    vision: encoderWork(fastvithdLayers(tower.config, size), {
-      pixels: size ** 2,
-      features: features * tower.config.outputChannels,
-      element,
-    }),
-    projector: connectorWork(connector.config, { features, tokens: usage.imageTokens, element }),
+    vision: visionWork(model, size),
+    projector: connectorWork(connector.config, { features, tokens: usage.imageTokens, element: BYTES[model.dtype] }),
     prefill: decoderWork(config, { tokens: usage.promptTokens }, storage),
-    decode: decoderWork(
-      config,
-      { tokens: 1, past: usage.promptTokens + Math.floor(usage.completionTokens / 2) },
-      storage,
-    ),
+    decode: decoderWork(config, { tokens: 1, past }, storage),
   };
 }
 
