@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { patchesOf, Siglip, type SiglipConfig, SO400M } from "../bench/baseline/siglip.mts";
 import { siglipTensors } from "../bench/baseline/tensors.mts";
 import { decoderParameters, decoderWork, fastvithdLayers, siglipLayers, sumOf } from "../bench/lib/counts.mts";
+import { fitGrowth } from "../bench/lib/fit.mts";
 import { spread } from "../bench/lib/stats.mts";
 import { attendRef } from "../kernels/attention.ref.ts";
 import { layerNormRef } from "../kernels/layer_norm.ref.ts";
@@ -133,4 +134,16 @@ function patchesByDefinition(tile: Uint8Array, { imageSize: S, patch: P }: Sigli
 test("median and tenths", () => {
   assert.deepEqual(spread([5, 1, 3]), { median: 3, p10: 1.4, p90: 4.6 });
   assert.equal(spread([1, 2]).median, 1.5);
+});
+
+test("growth is extrapolated by a linear and a quadratic term, neither negative", () => {
+  const law = (tokens: number): number => 3 * tokens + 0.002 * tokens ** 2;
+  const at = (...tokens: number[]) => tokens.map((t) => [t, law(t)] as const);
+  assert.ok(Math.abs(fitGrowth(at(384, 768, 1536))(7322) / law(7322) - 1) < 1e-9);
+  const bent = fitGrowth([
+    [100, 200],
+    [200, 300],
+  ]);
+  assert.ok(Math.abs(bent(2000) / bent(1000) - 2) < 1e-9);
+  assert.equal(fitGrowth([[10, 30]])(100), 300);
 });
