@@ -92,7 +92,7 @@ def degrade(rng: Random, image: Image.Image) -> Image.Image:
 def batch(packer: Packer, rng: Random, scenes: int, clips: int) -> dict[str, np.ndarray]:
     """Draws `scenes` single pictures, one group of two or three, `clips` clips, and packs what is said about them."""
     pictures: list[np.ndarray] = []
-    truths: list[np.ndarray] = []
+    truths: list[dict[str, np.ndarray]] = []
     documents = []
 
     def show(plans, images) -> int:
@@ -123,6 +123,6 @@ def collate(rows: list[Packed], pictures, truths) -> dict[str, np.ndarray]:
     sees = (branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])
     mask = same & sees & np.tri(length, dtype=bool)
     return {
-        "pictures": np.stack(pictures), "truths": np.stack(truths), "ids": ids, "targets": padded("targets", IGNORE),
+        "pictures": np.stack(pictures), **{name: np.stack([truth[name] for truth in truths]) for name in truths[0]}, "ids": ids, "targets": padded("targets", IGNORE),
         "positions": padded("positions", 0), "mask": np.where(mask, 0, -np.inf).astype(np.float32)[:, None],
     }

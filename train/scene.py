@@ -41,6 +41,7 @@ class Scene:
     text: str | None = None
     row: int = 1
     seed: int = 0
+    letters: list[tuple[str, float, float, float, float]] = field(default_factory=list)  # drawn: left, top, right, bottom
 
 
 def plan(rng: Random) -> Scene:
@@ -220,6 +221,8 @@ def write(rng: Random, image: Image.Image, scene: Scene) -> None:
     else:
         ink = [0, 0, 0] if behind.sum() > 380 else [255, 255, 255]
     ImageDraw.Draw(image).text((x, y), scene.text, tuple(ink), font(name, size))
+    ends = [x + font(name, size).getlength(scene.text[:i]) for i in range(len(scene.text) + 1)]
+    scene.letters = [(letter, a, y + top, b, y + bottom) for letter, a, b in zip(scene.text, ends, ends[1:])]
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:
@@ -236,18 +239,30 @@ KIND_INDEX = {kind: i + 1 for i, kind in enumerate(KINDS)}
 COLOUR_INDEX = {colour: i + 1 for i, colour in enumerate(COLOURS)}
 LETTERS = " ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 SLOTS = 6
+GRID = 12  # cells of the map after the third stage, 16 pixels each
+LABELS = {"kind": 9, "colour": 9, "letters": SLOTS, "row": 1, "background": 1, "cells": GRID * GRID}
 
 
-def labels(scene: Scene) -> np.ndarray:
-    """What the auxiliary heads learn: kind of each of 3×3 tokens, colour of each, letters, background: [9 + 9 + 6 + 1]."""
-    out = np.zeros(9 + 9 + SLOTS + 1, np.int64)
+def labels(scene: Scene) -> dict[str, np.ndarray]:
+    """What the auxiliary heads learn, of a drawn scene; 0 is nothing.
+
+    kind and colour of each of 3×3 tokens; letters in order, and the row of tokens they are in; background; the letter that
+    covers the centre of each of 12×12 cells.
+    """
+    out = {name: np.zeros(size, np.int64) for name, size in LABELS.items()}
     side = max(scene.width, scene.height)
     dx, dy = (side - scene.width) / 2, (side - scene.height) / 2
     for item in scene.items:
         at = min(2, int((item.y + dy) * 3 / side)) * 3 + min(2, int((item.x + dx) * 3 / side))
-        out[at] = KIND_INDEX[item.kind]
-        out[9 + at] = COLOUR_INDEX.get(item.colour, 0)
-    for i, letter in enumerate(scene.text or ""):
-        out[18 + i] = LETTERS.index(letter)
-    out[18 + SLOTS] = COLOUR_INDEX.get(scene.background, 0)
+        out["kind"][at] = KIND_INDEX[item.kind]
+        out["colour"][at] = COLOUR_INDEX.get(item.colour, 0)
+    cell = side / GRID
+    for i, (letter, left, top, right, bottom) in enumerate(scene.letters):
+        out["letters"][i] = LETTERS.index(letter)
+        out["row"][0] = min(2, int(((top + bottom) / 2 + dy) * 3 / side))
+        for y in range(GRID):
+            for x in range(GRID):
+                if left <= (x + 0.5) * cell - dx < right and top <= (y + 0.5) * cell - dy < bottom:
+                    out["cells"][y * GRID + x] = LETTERS.index(letter)
+    out["background"][0] = COLOUR_INDEX.get(scene.background, 0)
     return out

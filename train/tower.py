@@ -153,7 +153,12 @@ class FastViTHD(nn.Module):
         self.final_conv = FinalConv(WIDTHS[4])
 
     def forward(self, pixels):
-        return self.final_conv(self.stages(self.stem(pixels))).flatten(2).transpose(1, 2)
+        return self.both(pixels)[0]
+
+    def both(self, pixels):
+        """Features, and the map after the third stage [B, 64, S/16, S/16]."""
+        middle = self.stages[:3](self.stem(pixels))
+        return self.final_conv(self.stages[3:](middle)).flatten(2).transpose(1, 2), middle
 
 
 def folded(tower: FastViTHD) -> dict[str, torch.Tensor]:

@@ -38,9 +38,9 @@ class FastVLM(nn.Module):
         self.language = Phi3(vocabulary)
 
     def see(self, pictures):
-        """[P, S, S, 3] bytes → features [P, 9, 512]."""
+        """[P, S, S, 3] bytes → features [P, 9, 512], and the map after the third stage."""
         x = pictures.permute(0, 3, 1, 2).float().div_(255).contiguous(memory_format=torch.channels_last)
-        return self.tower(x)
+        return self.tower.both(x)
 
     def project(self, features):
         return self.projector["linear_2"](F.gelu(self.projector["linear_1"](features)))
@@ -55,24 +55,35 @@ class Heads(nn.Module):
         self.colour = nn.Linear(FEATURES, len(COLOURS) + 1)
         self.background = nn.Linear(FEATURES, len(COLOURS) + 1)
         self.letters = nn.Linear(3 * FEATURES, SLOTS * len(LETTERS))
+        self.cells = nn.Linear(WIDTHS[2], len(LETTERS))
 
-    def forward(self, features, truths):
-        kind, colour = truths[:, :9].flatten(), truths[:, 9:18].flatten()
+    def forward(self, features, middle, truth):
+        """The sum of the losses, the share of things named right, and of letters."""
+        kind, colour = truth["kind"].flatten(), truth["colour"].flatten()
         guess = self.kind(features).flatten(0, 1)
-        weight = torch.where(kind > 0, 1.0, 0.15)
-        losses = [(F.cross_entropy(guess, kind, reduction="none") * weight).sum() / weight.sum()]
+        loss = balanced(guess, kind, 0.15)
         has = colour > 0
-        losses.append(F.cross_entropy(self.colour(features).flatten(0, 1)[has], colour[has]) * 0.5 if has.any() else 0)
-        losses.append(F.cross_entropy(self.background(features.mean(1)), truths[:, -1]) * 0.2)
-        # Letters: rows of three tokens, the best of the three rows reads.
-        spelled = truths[:, 18 : 18 + SLOTS]
-        written = spelled[:, 0] > 0
-        if written.any():
-            rows = features[written].reshape(-1, 3, 3 * FEATURES)
-            letters = self.letters(rows).reshape(-1, 3, SLOTS, len(LETTERS)).logsumexp(1)
-            losses.append(F.cross_entropy(letters.flatten(0, 1), spelled[written].flatten()) * 0.7)
+        if has.any():
+            loss = loss + 0.5 * F.cross_entropy(self.colour(features).flatten(0, 1)[has], colour[has])
+        loss = loss + 0.2 * F.cross_entropy(self.background(features.mean(1)), truth["background"].flatten())
         named = (guess.argmax(-1) == kind)[kind > 0].float().mean()
-        return sum(losses), named
+        written = truth["letters"][:, 0] > 0
+        if not written.any():
+            return loss, named, torch.ones(())
+        cells = self.cells(middle[written].permute(0, 2, 3, 1)).flatten(0, 2)
+        loss = loss + 0.7 * balanced(cells, truth["cells"][written].flatten(), 0.1)
+        rows = features[written].unflatten(1, (3, 3)).flatten(2)
+        row = rows[torch.arange(len(rows)), truth["row"][written].flatten()]
+        spelled = truth["letters"][written].flatten()
+        letters = self.letters(row).view(-1, len(LETTERS))
+        loss = loss + balanced(letters, spelled, 0.3)
+        return loss, named, (letters.argmax(-1) == spelled)[spelled > 0].float().mean()
+
+
+def balanced(logits, truth, nothing: float):
+    """Cross entropy in which class 0 weighs less."""
+    weight = torch.where(truth > 0, 1.0, nothing)
+    return (F.cross_entropy(logits, truth, reduction="none") * weight).sum() / weight.sum()
 
 
 class Batches(torch.utils.data.IterableDataset):
@@ -158,17 +169,18 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         made = next(data)
-        features = model.see(made["pictures"])
-        auxiliary, named = heads(features, made["truths"])
+        features, middle = model.see(made["pictures"])
+        auxiliary, named, spelled = heads(features, middle, made)
         loss, right = answer_loss(model, made, features)
         optimizer.zero_grad(set_to_none=True)
-        (loss + 0.5 * (1 - done) * auxiliary).backward()
+        (loss + 0.5 * min(1.0, 2 - 2 * done) * auxiliary).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         state["step"] += 1
         state["pictures"] += len(made["pictures"])
         state["seconds"] = time.time() - began
-        now = {"loss": loss.item(), "auxiliary": auxiliary.item(), "right": right.item(), "named": named.item()}
+        now = {"loss": loss.item(), "auxiliary": auxiliary.item(), "right": right.item(), "named": named.item(),
+               "spelled": spelled.item()}
         running = {k: v if k not in running else 0.98 * running[k] + 0.02 * v for k, v in now.items()}
         if state["step"] % 50 == 0:
             line = {**state, "rate": rate, **running}
