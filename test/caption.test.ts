@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { jsonlStore, textStore } from "../src/cli/caption_store.ts";
+import { InputError } from "../src/errors.ts";
+import { MODEL, run, start } from "./cli.ts";
+import { encodePng } from "./png.ts";
+
+const folders: string[] = [];
+function folder(): string {
+  const made = mkdtempSync(join(tmpdir(), "fastvlm-caption-"));
+  folders.push(made);
+  return made;
+}
+after(() => folders.forEach((path) => void rmSync(path, { recursive: true, force: true })));
+
+/** A grey picture; each level is another one. */
+const picture = (level: number) =>
+  encodePng({
+    width: 8,
+    height: 4,
+    depth: 8,
+    colorType: 0,
+    samples: Array.from({ length: 4 }, () => Array<number>(8).fill(level)),
+  });
+
+const FLAGS = ["--model", MODEL, "--image-size", "64", "--max-tokens", "2"];
+const linesOf = (file: string): string[] =>
+  existsSync(file) ? readFileSync(file, "utf8").split("\n").slice(0, -1) : [];
+
+describe("fastvlm caption", () => {
+  test("300 files, 20 of them broken, killed twice: each good one has exactly one caption", async () => {
+    const root = folder();
+    const broken = (i: number): boolean => i % 15 === 7;
+    for (let i = 0; i < 300; i++) {
+      const whole = picture(i % 256);
+      const damaged = [new Uint8Array(), whole.subarray(0, 60), Buffer.from("no picture")][i % 3]!;
+      writeFileSync(join(root, `${i}.png`), broken(i) ? damaged : whole);
+    }
+    const out = join(root, "captions.jsonl");
+    for (const count of [40, 120]) {
+      const { child, ended } = start(["caption", root, ...FLAGS]);
+      while (linesOf(out).length < count && child.exitCode === null) await new Promise((next) => setTimeout(next, 10));
+      child.kill("SIGKILL");
+      assert.equal((await ended).signal, "SIGKILL");
+      // What a power cut in the middle of a write leaves.
+      appendFileSync(out, '{"file":"299.png","capt');
+    }
+    const before = linesOf(out);
+    assert.ok(before.length >= 120 && before.length < 280, `${before.length} lines`);
+    const { code, stdout, stderr } = await run(["caption", root, ...FLAGS]);
+    assert.deepEqual([code, stdout], [1, ""], stderr);
+
+    const lines = linesOf(out);
+    assert.deepEqual(lines.slice(0, before.length), before, "lines that were there stay");
+    const captions = lines.map((line) => JSON.parse(line) as { file: string; caption: string });
+    const good = Array.from({ length: 300 }, (_, i) => i).filter((i) => !broken(i));
+    assert.deepEqual(captions.map(({ file }) => file).sort(), good.map((i) => `${i}.png`).sort());
+    for (const { caption } of captions) assert.equal(typeof caption, "string");
+    assert.equal(
+      new Map(captions.map(({ file, caption }) => [file, caption])).get("3.png"),
+      captions.find(({ file }) => file === "259.png")?.caption,
+    );
+    const reported = stderr.split("\n").filter((line) => line.startsWith("skipped "));
+    assert.deepEqual(
+      reported.map((line) => /^skipped (\S+):/.exec(line)?.[1]).sort(),
+      Array.from({ length: 20 }, (_, i) => `${i * 15 + 7}.png`).sort(),
+    );
+    assert.match(
+      stderr,
+      new RegExp(`^${280 - before.length} captioned, ${before.length} had a caption, 20 could not be read$`, "m"),
+    );
+    assert.ok(!stderr.includes("\r"), "no bar without a terminal");
+  });
+
+  test("text files beside the pictures, of folders within folders too; Ctrl-C leaves whole files", async () => {
+    const root = folder();
+    mkdirSync(join(root, "in"));
+    for (let i = 0; i < 120; i++) writeFileSync(join(root, i % 2 ? "in" : "", `${i}.png`), picture(i));
+    const command = ["caption", root, ...FLAGS, "--format", "txt", "--recursive", "--parallel", "2"];
+    const texts = () =>
+      readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
+        (name) => !name.endsWith(".png") && name !== "in",
+      );
+    const { child, ended } = start(command);
+    while (texts().length < 8 && child.exitCode === null) await new Promise((next) => setTimeout(next, 10));
+    child.kill("SIGINT");
+    const { code, stderr } = await ended;
+    assert.equal(code, 130, stderr);
+    assert.match(stderr, /goes on from here/);
+    const made = texts();
+    assert.ok(made.length >= 8 && made.length < 120 && made.every((name) => name.endsWith(".txt")), made.join(" "));
+    const again = await run(command);
+    assert.equal(again.code, 0, again.stderr);
+    assert.match(again.stderr, new RegExp(`${120 - made.length} captioned, ${made.length} had a caption`));
+    assert.equal(texts().filter((name) => name.endsWith(".txt")).length, 120);
+    for (const name of texts()) assert.match(readFileSync(join(root, name), "utf8"), /\n$/);
+    // Nothing is left to do, so no model is needed.
+    const idle = await run(["caption", root, "--model", "nowhere", "--format", "txt", "--recursive"]);
+    assert.deepEqual([idle.code, idle.stderr], [0, "0 captioned, 120 had a caption\n"]);
+  });
+
+  test("mistakes", async () => {
+    const root = folder();
+    const none = await run(["caption", root, ...FLAGS]);
+    assert.equal(none.code, 2);
+    assert.match(none.stderr, /expected JPEG, PNG or WebP files, found none/);
+    for (const name of ["a.png", "a.jpg"]) writeFileSync(join(root, name), picture(1));
+    const twice = await run(["caption", root, ...FLAGS, "--format", "txt"]);
+    assert.equal(twice.code, 2);
+    assert.match(twice.stderr, /a\.jpg and a\.png would have the same text file/);
+  });
+});
+
+describe("where captions go", () => {
+  test("a torn line is removed, whole ones stay, and other files are left alone", async () => {
+    const path = join(folder(), "captions.jsonl");
+    const line = '{"file":"å.png","caption":"a \\"b\\"\\n","note":1}\n';
+    for (const torn of ["", "{", '{"file":"b.png","caption":"x"}', "\xc3"]) {
+      writeFileSync(path, `${line}${torn}`);
+      const store = jsonlStore(path);
+      assert.deepEqual([store.has("å.png"), store.has("b.png")], [true, false]);
+      await store.add("b.png", "two\nlines");
+      assert.equal(store.has("b.png"), true);
+      store.close();
+      assert.equal(readFileSync(path, "utf8"), `${line}{"file":"b.png","caption":"two\\nlines"}\n`);
+    }
+    for (const foreign of ["[]\n", "text\n", '{"file":1,"caption":"a"}\n']) {
+      writeFileSync(path, foreign);
+      assert.throws(() => jsonlStore(path), InputError);
+      assert.equal(readFileSync(path, "utf8"), foreign);
+    }
+    assert.throws(() => jsonlStore(join(path, "none")), InputError);
+  });
+
+  test("text files are named after their pictures", async () => {
+    const root = folder();
+    const store = textStore(root);
+    assert.equal(store.has("a.b.jpeg"), false);
+    writeFileSync(join(root, "a.b.txt.tmp"), "half of");
+    await store.add("a.b.jpeg", "whole");
+    assert.equal(store.has("a.b.jpeg"), true);
+    assert.deepEqual(readdirSync(root), ["a.b.txt"]);
+    assert.equal(readFileSync(join(root, "a.b.txt"), "utf8"), "whole\n");
+    await assert.rejects(store.add("gone/a.jpg", "x"), InputError);
+  });
+});

@@ -1,0 +1,180 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { integer, number, parseFlags, withAliases } from "../src/cli/args.ts";
+import { readCommand } from "../src/cli/chat_commands.ts";
+import { historyFile, readHistory, writeHistory } from "../src/cli/history.ts";
+import { defaultModel, sourceOf } from "../src/cli/model.ts";
+import { duration, ProgressBar, progressText } from "../src/cli/progress.ts";
+import { InputError } from "../src/errors.ts";
+import type { Message, Result } from "../src/node.ts";
+import { MODEL, run, start } from "./cli.ts";
+import { GOLDEN } from "./golden.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "fastvlm-cli-"));
+after(() => rmSync(folder, { recursive: true }));
+const PICTURE = fileURLToPath(new URL("preprocess/exif_6.jpg", GOLDEN));
+const CLIP = fileURLToPath(new URL("images", import.meta.url));
+
+describe("flags", () => {
+  test("other scripts' spellings", () => {
+    const given = ["--image_path", "a_b.jpg", "--model-path=/m_1", "--max_new_tokens", "3", "-h", "--", "--image_path"];
+    const want = ["--image", "a_b.jpg", "--model=/m_1", "--max-tokens", "3", "-h", "--", "--image_path"];
+    assert.deepEqual(withAliases(given), want);
+  });
+
+  test("mistakes are one sentence", () => {
+    assert.throws(() => parseFlags(["--nope"], {}, "usage"), {
+      name: "InputError",
+      message: /^unknown option '--nope'/,
+    });
+    assert.throws(() => parseFlags(["--a"], { a: { type: "string" } }, "usage"), InputError);
+    for (const value of ["", "1e", "NaN", "Infinity", "two"]) assert.throws(() => number("x", value), InputError);
+    assert.deepEqual([number("x", undefined), number("x", "-1.5"), number("x", "1e-3")], [undefined, -1.5, 0.001]);
+    for (const value of ["", "-1", "1.5", "0x10", "8"]) assert.throws(() => integer("x", value, 0, 7), InputError);
+  });
+
+  test("the model: named, made of parts, or the one that comes along", () => {
+    assert.equal(sourceOf({ model: "a" }), "a");
+    assert.deepEqual(sourceOf({ vision: "a", language: "b" }), { vision: "a", language: "b" });
+    assert.throws(() => sourceOf({ model: "a", vision: "b" }), InputError);
+    assert.throws(() => sourceOf({ vision: "b" }), InputError);
+    const here = pathToFileURL(`${MODEL}/`);
+    assert.equal(defaultModel(here), fileURLToPath(here));
+    assert.throws(() => defaultModel(pathToFileURL(`${folder}/none/`)), { name: "InputError", message: /^--model/ });
+  });
+});
+
+describe("the terminal", () => {
+  test("rate and time left", () => {
+    assert.match(progressText(30, 120, 15_000), /█{6}░{18} 30\/120 · 2\.0\/s · 45 s left$/);
+    assert.match(progressText(1, 3, 60_000), /1\/3 · 1\.0\/min · 2 min 0 s left$/);
+    assert.match(progressText(0, 3, 60_000), /░ 0\/3$/);
+    assert.deepEqual([0.2, 61, 7 * 3600 + 61].map(duration), ["1 s", "1 min 1 s", "7 h 1 min"]);
+  });
+
+  test("a bar is drawn on terminals only, lines above it on both", () => {
+    const drawn = (isTTY: boolean): string => {
+      const text = "";
+      const stream = { isTTY, columns: 60, write: (part: string) => appendTo };
+      const bar = new ProgressBar(stream as unknown as ConstructorParameters<typeof ProgressBar>[0], 2);
+      bar.line("one");
+      bar.clear();
+      return written.join("");
+    };
+    assert.equal(drawn(false), "one\n");
+    assert.match(drawn(true), /0\/2.*\r\S+one\n.*0\/2/s);
+  });
+
+  test("commands of a conversation", () => {
+    assert.equal(readCommand("what is /image?"), undefined);
+    assert.equal(readCommand("/etc/hosts is what?"), undefined);
+    assert.deepEqual(readCommand("/image a b.jpg "), { name: "image", argument: "a b.jpg" });
+    assert.deepEqual(readCommand('/image "a b.jpg"'), { name: "image", argument: "a b.jpg" });
+    assert.deepEqual(readCommand("/quit"), { name: "exit", argument: "" });
+    if (process.platform !== "win32") assert.equal(readCommand("/video a\\ b.mp4")?.argument, "a b.mp4");
+    for (const line of ["/nope", "/image", "/save  "]) assert.throws(() => readCommand(line), InputError);
+  });
+
+  test("history is kept in the cache folder, oldest lines forgotten", () => {
+    const file = historyFile({ XDG_CACHE_HOME: folder });
+    assert.equal(file, join(folder, "fastvlm", "chat_history"));
+    assert.deepEqual(readHistory(file), []);
+    writeHistory(file, ["new", "old"]);
+    assert.deepEqual(readHistory(file), ["new", "old"]);
+    writeHistory(
+      file,
+      Array.from({ length: 1200 }, (_, i) => `${i}`),
+    );
+    assert.deepEqual([readHistory(file).length, readHistory(file)[0]], [1000, "0"]);
+    writeHistory(join(file, "below a file"), ["x"]); // cannot be written, and that is all right
+  });
+});
+
+describe("programs", () => {
+  test("generate: pictures, a clip, sampling flags, in other scripts' spellings", async () => {
+    const flags = ["--image_path", PICTURE, "--image-file", PICTURE, "--video_path", CLIP, "--frames", "2"];
+    const sampling = ["--temperature", "0.7", "--top_p", "0.9", "--top-k", "20", "--min-p", "0.01", "--seed", "5"];
+    const more = ["--repetition-penalty", "1.1", "--stop", "never said", "--max_new_tokens", "3", "--json"];
+    const { code, stdout, stderr } = await run([
+      "generate",
+      "--model-path",
+      MODEL,
+      ...flags,
+      ...sampling,
+      ...more,
+      "What?",
+    ]);
+    assert.equal(code, 0, stderr);
+    const { usage, tokens } = JSON.parse(stdout) as Result;
+    assert.deepEqual([usage.imageTokens, usage.completionTokens, tokens.length], [4 * 9, 3, 3]);
+  });
+
+  test("mistakes end with code 2 and a hint", async () => {
+    const { code, stdout, stderr } = await run(["generate", "--model", MODEL, "--prompt", "?", "--top-p", "7"]);
+    assert.deepEqual([code, stdout], [2, ""]);
+    assert.match(stderr, /^error: topP: expected a number above 0 to 1, got 7\n/);
+    const unknown = await run(["dream"]);
+    assert.equal(unknown.code, 2);
+    assert.match(unknown.stderr, /unknown command "dream".*\nhint: /s);
+  });
+
+  test("chat: commands and questions from a pipe; mistakes do not end it", async () => {
+    const saved = join(folder, "conversation.json");
+    const lines = [
+      "/image none.jpg",
+      `/image ${PICTURE}`,
+      "What is it?",
+      "/wrong",
+      "And?",
+      `/save ${saved}`,
+      "/exit",
+      "no",
+    ];
+    const { code, stdout, stderr } = await run(["chat", "--model", MODEL, "--max-tokens", "3"], lines.join("\n"));
+    assert.equal(code, 2, "there were mistakes");
+    assert.match(stderr, /none\.jpg: no such file.*\/wrong: no such command/s);
+    const messages = JSON.parse(readFileSync(saved, "utf8")) as Message[];
+    const [question, answer, next, last] = messages;
+    assert.deepEqual(question, {
+      role: "user",
+      content: [
+        { type: "image", image: PICTURE },
+        { type: "text", text: "What is it?" },
+      ],
+    });
+    assert.deepEqual(next?.content, [{ type: "text", text: "And?" }]);
+    assert.equal(messages.length, 4);
+    assert.equal(stdout, `${answer?.content}\n${last?.content}\n`);
+  });
+
+  test("chat: Ctrl-C ends the answer, twice the program", async () => {
+    const saved = join(folder, "stopped.json");
+    const { child, ended } = start(["chat", "--model", MODEL, "--max-tokens", "400", "--system", "S"]);
+    const output = (): Promise<void> => new Promise((resolve) => child.stdout.once("data", () => resolve()));
+    /** Resolves when the answer has ended. */
+    const interrupt = (): Promise<void> =>
+      new Promise((resolve) => {
+        child.stdout.on("data", (text: string) => text.endsWith("\n") && resolve());
+        child.kill("SIGINT");
+      });
+    child.stdin.write("Tell me all.\n");
+    await output();
+    await interrupt();
+    child.stdin.write(`/save ${saved}\nGo on.\n`);
+    await output();
+    await interrupt();
+    child.kill("SIGINT");
+    const { code, stderr } = await ended;
+    assert.deepEqual([code, stderr], [130, ""]);
+    const messages = JSON.parse(readFileSync(saved, "utf8")) as Message[];
+    assert.deepEqual(
+      messages.map(({ role }) => role),
+      ["system", "user", "assistant"],
+    );
+    assert.ok((messages[2]!.content as string).length > 0);
+  });
+});
