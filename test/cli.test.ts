@@ -58,8 +58,8 @@ describe("the terminal", () => {
 
   test("a bar is drawn on terminals only, lines above it on both", () => {
     const drawn = (isTTY: boolean): string => {
-      const text = "";
-      const stream = { isTTY, columns: 60, write: (part: string) => appendTo };
+      const written: string[] = [];
+      const stream = { isTTY, columns: 60, write: (part: string) => written.push(part) };
       const bar = new ProgressBar(stream as unknown as ConstructorParameters<typeof ProgressBar>[0], 2);
       bar.line("one");
       bar.clear();
