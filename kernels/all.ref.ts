@@ -10,9 +10,12 @@ import channelScale from "./channel_scale.ref.ts";
 import conv2d from "./conv2d.ref.ts";
 import depthwiseConv2d from "./depthwise_conv2d.ref.ts";
 import embed from "./embed.ref.ts";
+import embedQuantized from "./embed_quantized.ref.ts";
 import kvWrite from "./kv_write.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
+import linearQuantized from "./linear_quantized.ref.ts";
+import quantize from "./quantize.ref.ts";
 import resize from "./resize.ref.ts";
 import rmsNorm from "./rms_norm.ref.ts";
 import rope from "./rope.ref.ts";
@@ -30,9 +33,12 @@ export const suites: readonly AnySuite[] = [
   conv2d,
   depthwiseConv2d,
   embed,
+  embedQuantized,
   kvWrite,
   layerNorm,
   linear,
+  linearQuantized,
+  quantize,
   resize,
   rmsNorm,
   rope,

@@ -1,6 +1,6 @@
 import { type AttentionVariant, selfAttentionBy } from "./attention.ts";
 import { defineSuite } from "./case.ts";
-import { hasEightLanes } from "./linear.ts";
+import { hasEightLanes } from "./lanes.ts";
 
 /** One head: query vectors over the keys and values `visible` to each, all given by the index of their first element. */
 export function attendRef(

@@ -2,7 +2,7 @@ import { ShapeError } from "../src/errors.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
-import { hasEightLanes } from "./linear.ts";
+import { hasEightLanes } from "./lanes.ts";
 
 const BUFFERS = { qkv: "read", y: "write" } as const;
 const PARAMS = { batch: "u32", tokens: "u32", heads: "u32", scale: "f32" } as const;

@@ -3,7 +3,7 @@ import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import type { CacheLayout } from "./kv_write.ts";
-import { hasEightLanes } from "./linear.ts";
+import { hasEightLanes } from "./lanes.ts";
 
 const BUFFERS = { q: "read", keys: "read", values: "read", y: "update" } as const;
 const PARAMS = {

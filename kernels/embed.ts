@@ -1,6 +1,8 @@
 import { defineKernel } from "../src/gpu/kernel.ts";
+import { type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { BYTES, type DType, expectDType, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
+import { embedQuantized } from "./embed_quantized.ts";
 
 const kernel = defineKernel({
   name: "embed",
@@ -14,10 +16,11 @@ const kernel = defineKernel({
  * Looks up any number of rows of an embedding table of any size.
  *
  * @param ids    u32 [T]; an id past the table gives zeros
- * @param table  [V, D]
+ * @param table  [V, D], of numbers or quantised
  * @returns      [T, D] of type `dtype`
  */
-export function embed(ids: Tensor, table: Tensor, dtype: DType): Tensor {
+export function embed(ids: Tensor, table: Matrix, dtype: DType): Tensor {
+  if (table instanceof QuantizedTensor) return embedQuantized(ids, table, dtype);
   expectDType("embed: ids", ids, "u32");
   const { T } = ids.dims("T");
   const { V, D } = table.dims("V D");

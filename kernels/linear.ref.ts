@@ -1,5 +1,6 @@
 import { defineSuite, f32, type HostTensor, scaled } from "./case.ts";
-import { hasEightLanes, type LinearOptions, type LinearPlan, linearBy } from "./linear.ts";
+import { hasEightLanes } from "./lanes.ts";
+import { type LinearOptions, type LinearPlan, linearBy } from "./linear.ts";
 
 const ACTIVATIONS = {
   none: (v: number) => v,

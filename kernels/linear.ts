@@ -1,7 +1,10 @@
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
-import { BYTES, type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
+import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
+import { hasEightLanes } from "./lanes.ts";
+import { linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", scale: "read?", residual: "read?", y: "update" } as const;
 const PARAMS = { rows: "u32", inputs: "u32", outputs: "u32", first: "u32", stride: "u32" } as const;
@@ -45,17 +48,11 @@ const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
 
 export type LinearVariant = "tile" | "row" | "lanes" | "lanes_row";
 
-export interface LinearOptions {
-  /** [O] */
-  readonly bias?: Tensor | undefined;
+export interface LinearOptions extends QuantizedOptions {
   /** Applied to the sum. GELU is the exact one, by the error function. */
   readonly activation?: "gelu" | "relu" | "sigmoid" | undefined;
   /** Layer scale γ [O], multiplied in after the activation. */
   readonly scale?: Tensor | undefined;
-  /** [..., O], added last. */
-  readonly residual?: Tensor | undefined;
-  /** Element type of the result. Default: that of `x` */
-  readonly dtype?: DType | undefined;
 }
 
 /** How `linearBy` computes; the defaults suit the adapter. */
@@ -72,22 +69,20 @@ export function pickLinear(shape: { rows: number; inputs: number }, adapter: Ada
   return rows < 8 && inputs % 4 === 0 ? "row" : "tile";
 }
 
-/** True where subgroups have exactly eight lanes: a CPU with 256-bit vectors. */
-export const hasEightLanes = ({ subgroups, subgroupMinSize, subgroupMaxSize }: AdapterSummary): boolean =>
-  subgroups && subgroupMinSize === 8 && subgroupMaxSize === 8;
-
 /**
  * `y = residual + scale · act(x · weightᵀ + bias)` over the last axis; sums in f32.
  *
  * Element types may differ from tensor to tensor, and each may be larger than one binding.
  *
  * @param x       [..., C]
- * @param weight  [O, C], the layout PyTorch stores
+ * @param weight  [O, C], the layout PyTorch stores, or quantised
  * @returns       [..., O]
  * @throws ShapeError when shapes do not fit
  */
-export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
-  return linearBy({}, x, weight, options);
+export function linear(x: Tensor, weight: Tensor, options?: LinearOptions): Tensor;
+export function linear(x: Tensor, weight: Matrix, options?: QuantizedOptions): Tensor;
+export function linear(x: Tensor, weight: Matrix, options: LinearOptions = {}): Tensor {
+  return weight instanceof QuantizedTensor ? linearQuantized(x, weight, options) : linearBy({}, x, weight, options);
 }
 
 /** `linear` with the choices it makes left to the caller, for tests and benchmarks. */

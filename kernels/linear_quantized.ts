@@ -1,0 +1,161 @@
+import type { AdapterSummary } from "../src/gpu/device.ts";
+import { defineKernel } from "../src/gpu/kernel.ts";
+import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
+import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { rowChunks } from "./chunks.ts";
+import { hasEightLanes } from "./lanes.ts";
+
+const BUFFERS = {
+  x: "read",
+  codes: "read",
+  scales: "read",
+  bias: "read?",
+  residual: "read?",
+  y: "update",
+} as const;
+const PARAMS = { rows: "u32", inputs: "u32", outputs: "u32", first: "u32", stride: "u32", groups: "u32" } as const;
+const OVERRIDES = ["FORMAT", "HAS_BIAS", "HAS_RESIDUAL"] as const;
+
+const tile = defineKernel({
+  name: "linear_quantized_tile",
+  source: new URL("../shaders/linear_quantized_tile.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  overrides: OVERRIDES,
+});
+
+const row = defineKernel({
+  name: "linear_quantized_row",
+  source: new URL("../shaders/linear_quantized_row.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  overrides: ["WORKGROUP_SIZE", ...OVERRIDES],
+});
+
+const lanes = defineKernel({
+  name: "linear_quantized_lanes",
+  source: new URL("../shaders/linear_quantized_lanes.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  overrides: OVERRIDES,
+  features: ["subgroups"],
+});
+
+const lanesRow = defineKernel({
+  name: "linear_quantized_lanes_row",
+  source: new URL("../shaders/linear_quantized_lanes_row.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  overrides: OVERRIDES,
+  features: ["subgroups"],
+});
+
+/** The number by which shaders know a format. */
+export const FORMATS = { int4: 0, "int4-affine": 1, int8: 2 } as const;
+/** Outputs in a block of codes. */
+const BLOCK = 8;
+
+export type QuantizedVariant = "tile" | "row" | "lanes" | "lanes_row";
+
+export interface QuantizedOptions {
+  /** [O] */
+  readonly bias?: Tensor | undefined;
+  /** [..., O], added last. */
+  readonly residual?: Tensor | undefined;
+  /** Element type of the result. Default: that of `x` */
+  readonly dtype?: DType | undefined;
+}
+
+/** How `linearQuantizedBy` computes; the defaults suit the adapter. */
+export interface QuantizedPlan {
+  readonly variant?: QuantizedVariant;
+  /** Largest part of a tensor that one dispatch sees, in bytes. */
+  readonly maxBytes?: number;
+}
+
+/** Which shader serves this many rows on this adapter. */
+export function pickQuantized(rows: number, adapter: AdapterSummary): QuantizedVariant {
+  if (hasEightLanes(adapter)) return rows === 1 ? "lanes_row" : "lanes";
+  return rows < 8 ? "row" : "tile";
+}
+
+/**
+ * `y = residual + x · weightᵀ + bias` over the last axis, the weights of a few bits; sums in f32. Weights become numbers in
+ * registers, never in memory.
+ *
+ * @param x       [..., C]
+ * @param weight  [O, C]
+ * @returns       [..., O]
+ * @throws ShapeError when shapes do not fit
+ */
+export function linearQuantized(x: Tensor, weight: QuantizedTensor, options: QuantizedOptions = {}): Tensor {
+  return linearQuantizedBy({}, x, weight, options);
+}
+
+/** `linearQuantized` with the choices it makes left to the caller, for tests and benchmarks. */
+export function linearQuantizedBy(
+  plan: QuantizedPlan,
+  x: Tensor,
+  weight: QuantizedTensor,
+  options: QuantizedOptions = {},
+): Tensor {
+  const { gpu } = x;
+  const { bias, residual, dtype = x.dtype } = options;
+  const [O, C] = weight.shape;
+  const rows = x.size / C;
+  const shape = [...x.shape.slice(0, -1), O];
+  expectShape("linear: x", x, [...x.shape.slice(0, -1), C]);
+  if (bias) expectShape("linear: bias", bias, [O]);
+  if (residual) expectShape("linear: residual", residual, shape);
+  const y = gpu.empty(shape, dtype);
+  const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
+  const { maxBytes = gpu.maxBindingBytes, variant = pickQuantized(rows, gpu.adapter) } = plan;
+  const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
+  const [blocks = 0] = weight.codes.shape;
+  const blockBytes = [weight.codes.bytes / blocks, weight.scales.bytes / blocks];
+  for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
+    const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
+    for (const [first, end] of rowChunks(blocks, blockBytes, maxBytes)) {
+      const slice = weight.rows(first * BLOCK, Math.min(end * BLOCK, O));
+      launch(variant, { ...part, bias }, slice, first * BLOCK);
+    }
+  }
+  return y;
+}
+
+interface Tensors {
+  readonly x: Tensor;
+  readonly bias: Tensor | undefined;
+  readonly residual: Tensor | undefined;
+  readonly y: Tensor;
+}
+
+/** One dispatch; `first` is the output that the weight's first row belongs to. */
+function launch(variant: QuantizedVariant, tensors: Tensors, weight: QuantizedTensor, first: number): void {
+  const { codes, scales, format } = weight;
+  const [outputs, inputs] = weight.shape;
+  const rows = tensors.x.shape[0]!;
+  const params = {
+    rows,
+    inputs,
+    outputs,
+    first,
+    stride: tensors.y.shape[1]!,
+    groups: 2 * Math.ceil(inputs / GROUP / 2),
+  };
+  const overrides = {
+    FORMAT: FORMATS[format],
+    HAS_BIAS: tensors.bias !== undefined,
+    HAS_RESIDUAL: tensors.residual !== undefined,
+  };
+  const all = { ...tensors, codes, scales };
+  if (variant === "row") {
+    row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides });
+  } else if (variant === "tile") {
+    tile.run(all, params, { workgroups: Math.ceil(outputs / 64) * Math.ceil(rows / 64), overrides });
+  } else if (variant === "lanes") {
+    lanes.run(all, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 8), overrides });
+  } else {
+    lanesRow.run(all, params, { workgroups: Math.ceil(outputs / 32), overrides });
+  }
+}

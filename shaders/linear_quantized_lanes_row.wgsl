@@ -1,0 +1,113 @@
+// y[o] = residual[o] + bias[o] + Σ_c x[c] · (scale[o, c/32] · code[o, c] + offset[o, c/32])
+//
+// One row (decoding) on adapters with subgroups of exactly 8 lanes. A lane computes 4 outputs, two groups of 32 inputs at a time.
+// The input comes four elements a lane, spread by shuffles. Codes stay where they are in their word: the input is divided by what
+// their place multiplies them by, and what they count from is taken off with the offset, times the sum of the inputs.
+
+override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
+override HAS_BIAS: bool = false;
+override HAS_RESIDUAL: bool = false;
+
+struct Params {
+  rows: u32,     // R
+  inputs: u32,   // C
+  outputs: u32,  // outputs of this part of the weight
+  first: u32,    // index of the first of them
+  stride: u32,   // O, outputs of the whole weight
+  groups: u32,   // G, groups of 32 inputs, padded to an even number
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<x_t>>;          // [R, C]
+@group(0) @binding(1) var<storage, read> codes: array<vec4u>;          // [O/8, G (int8: 2G), 8] of 4 words
+@group(0) @binding(2) var<storage, read> scales: array<u32>;           // [O/8, G/2 (int4-affine: G), 8]
+@group(0) @binding(3) var<storage, read> bias: array<bias_t>;          // [O]
+@group(0) @binding(4) var<storage, read> residual: array<residual_t>;  // [R, O]
+@group(0) @binding(5) var<storage, read_write> y: array<y_t>;          // [R, O]
+@group(1) @binding(0) var<uniform> params: Params;
+
+fn finish(row: u32, column: u32, sum: f32) {
+  let o = params.first + column;
+  var v = sum;
+  if (HAS_BIAS) { v += f32(bias[o]); }
+  let at = row * params.stride + o;
+  if (HAS_RESIDUAL) { v += f32(residual[at]); }
+  y[at] = y_t(v);
+}
+
+// Scale and offset of group g, and of group g + 1; g is even.
+fn scales_of(at: u32, g: u32) -> vec4f {
+  if (FORMAT == 1) { return vec4f(unpack2x16float(scales[at + g * 8]), unpack2x16float(scales[at + g * 8 + 8])); }
+  let pair = unpack2x16float(scales[at + g * 4]);
+  return vec4f(pair.x, 0.0, pair.y, 0.0);
+}
+
+// Sum over all lanes; of int8, the fourth code of a word has its sign already.
+fn total(v: vec4f) -> f32 {
+  var sum = dot(v, vec4f(1, 1, 1, select(1.0, 0.0, FORMAT == 2)));
+  sum += subgroupShuffleXor(sum, 1);
+  sum += subgroupShuffleXor(sum, 2);
+  return sum + subgroupShuffleXor(sum, 4);
+}
+
+fn four(v: vec4f, w: u32) -> f32 {
+  if (FORMAT != 2) { return dot(v, vec4f(bitcast<vec4i>(vec4u(w) & vec4u(0xf, 0xf0, 0xf00, 0xf000)))); }
+  return dot(v, vec4f(bitcast<vec4i>(vec4u(w ^ 0x808080) & vec4u(0xff, 0xff00, 0xff0000, 0xff000000))));
+}
+
+// The products of the inputs of lanes i and i + 1 with the same place of 4 outputs: one word of int4, two of int8.
+fn eight(v: vec4f, i: u32, w: vec4u, next: vec4u) -> vec4f {
+  let a = subgroupShuffle(v, i);
+  let b = subgroupShuffle(v, i + 1);
+  let u = select(w >> vec4u(16), next, FORMAT == 2);
+  return vec4f(four(a, w.x) + four(b, u.x), four(a, w.y) + four(b, u.y), four(a, w.z) + four(b, u.z), four(a, w.w) + four(b, u.w));
+}
+
+struct Words { x: vec4u, y: vec4u, z: vec4u, w: vec4u }  // the four words of a vector, each of 4 outputs
+
+fn load(at: vec4u) -> Words {
+  let a = codes[at.x];
+  let b = codes[at.y];
+  let c = codes[at.z];
+  let d = codes[at.w];
+  return Words(vec4u(a.x, b.x, c.x, d.x), vec4u(a.y, b.y, c.y, d.y), vec4u(a.z, b.z, c.z, d.z), vec4u(a.w, b.w, c.w, d.w));
+}
+
+// Σ_c x[c] · weight[o, c] over one group for 4 outputs; the lanes hold its inputs.
+fn products(inputs: vec4f, scale: vec4f, offset: vec4f, at: vec4u, g: u32) -> vec4f {
+  var sums: vec4f;
+  if (FORMAT == 2) {
+    let v = inputs * vec4f(1.0, 0x1p-8, 0x1p-16, 0x1p-24);
+    let a = load(at + g * 16);
+    let b = load(at + g * 16 + 8);
+    sums = eight(v, 0, a.x, a.y) + eight(v, 2, a.z, a.w) + eight(v, 4, b.x, b.y) + eight(v, 6, b.z, b.w);
+    return scale * (sums - 128.0 * total(inputs));
+  }
+  let v = inputs * vec4f(1.0, 0x1p-4, 0x1p-8, 0x1p-12);
+  let w = load(at + g * 8);
+  sums = eight(v, 0, w.x, w.x) + eight(v, 2, w.y, w.y) + eight(v, 4, w.z, w.z) + eight(v, 6, w.w, w.w);
+  if (FORMAT == 1) { return scale * sums + offset * total(inputs); }
+  return scale * (sums - 8.0 * total(inputs));
+}
+
+@compute @workgroup_size(8)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let part = group.y * groups.x + group.x;
+  let block = min(part * 4 + vec4u(0, 1, 2, 3), vec4u((params.outputs + 7) / 8 - 1));
+  let at = block * params.groups * select(8u, 16u, FORMAT == 2) + lane;
+  let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane;
+  let last = params.inputs / 4 - 1;
+  var sums = vec4f();
+  for (var g = 0u; g < params.groups; g += 2) {
+    let s = transpose(mat4x4f(scales_of(scale.x, g), scales_of(scale.y, g), scales_of(scale.z, g), scales_of(scale.w, g)));
+    sums += products(vec4f(x[g * 8 + lane]), s[0], s[1], at, g);
+    sums += products(vec4f(x[min(g * 8 + 8 + lane, last)]), s[2], s[3], at, g + 1);  // the last may be padding, of scale 0
+  }
+  let column = part * 32 + lane;
+  for (var j = 0u; j < 4; j++) {
+    if (column + j * 8 < params.outputs) { finish(0, column + j * 8, sums[j]); }
+  }
+}

@@ -1,0 +1,130 @@
+// Matrices of small integers on the host: how numbers become codes, how files store them, how kernels want them.
+
+import { fromHalf } from "../src/tensor/half.ts";
+import { CODE_BITS, GROUP, type QuantFormat, quantLayout } from "../src/tensor/quantized.ts";
+import { toFiniteHalf } from "./convert.ts";
+
+/** A matrix [O, C] as files store it, row by row, C a multiple of 32. */
+export interface StoredCodes {
+  /** int4: 8 codes to a word, [O, C/8], the first in the lowest bits. int8: 4 to a word, two's complement. */
+  readonly codes: Uint32Array<ArrayBuffer>;
+  /** [O, C/32] halves */
+  readonly scales: Uint16Array<ArrayBuffer>;
+  /** [O, C/32] halves; only of `int4-affine` */
+  readonly offsets: Uint16Array<ArrayBuffer> | undefined;
+}
+
+/** Half a step up or down goes to the even neighbour, as on the GPU. */
+function roundEven(x: number): number {
+  const rounded = Math.round(x);
+  return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+const clamp = (x: number, low: number, high: number): number => Math.min(high, Math.max(low, x));
+
+/** Code of `x` under a scale; a scale of 0 means that all of the group is (nearly) 0. */
+const codeOf = (x: number, scale: number, low: number, high: number): number =>
+  scale === 0 ? 0 : clamp(roundEven(Math.fround(x / scale)), low, high);
+
+/**
+ * Rounds each group of 32 to the nearest codes. Scales are rounded to halves first, so that codes fit the scale that is stored.
+ *
+ * - `int4`: the scale is −1/8 of the element of largest magnitude, with its sign, so that all 16 codes are used
+ * - `int4-affine`: from the least element, the offset, in 15 steps to the greatest
+ * - `int8`: the scale is 1/127 of the largest magnitude
+ *
+ * @param values any number of whole rows
+ */
+export function quantize(values: Float32Array, format: QuantFormat): StoredCodes {
+  const groups = values.length / GROUP;
+  const bits = CODE_BITS[format];
+  const codes = new Uint32Array((values.length * bits) / 32);
+  const scales = new Uint16Array(groups);
+  const offsets = format === "int4-affine" ? new Uint16Array(groups) : undefined;
+  const perWord = 32 / bits;
+  const mask = bits === 4 ? 15 : 255;
+  for (let g = 0; g < groups; g++) {
+    const start = g * GROUP;
+    const { scale, offset, low, high, base } = fit(values, start, format);
+    scales[g] = scale;
+    if (offsets) offsets[g] = offset;
+    const [s, b] = [fromHalf(scale), fromHalf(offset)];
+    for (let i = 0; i < GROUP; i++) {
+      const code = codeOf(Math.fround(values[start + i]! - b), s, low, high) + base;
+      codes[Math.floor((start + i) / perWord)]! |= (code & mask) << ((i % perWord) * bits);
+    }
+  }
+  return { codes, scales, offsets };
+}
+
+/** Scale and offset, as halves, of the group at `start`; and the range of its codes before `base` is added. */
+function fit(values: Float32Array, start: number, format: QuantFormat) {
+  let least = values[start]!;
+  let greatest = least;
+  for (let i = 1; i < GROUP; i++) {
+    const value = values[start + i]!;
+    if (value < least) least = value;
+    if (value > greatest) greatest = value;
+  }
+  if (format === "int4-affine") {
+    const offset = toFiniteHalf(least);
+    const scale = toFiniteHalf(Math.fround(Math.fround(greatest - least) / 15));
+    return { scale, offset, low: 0, high: 15, base: 0 };
+  }
+  const extreme = -least > greatest ? least : greatest;
+  if (format === "int4") return { scale: toFiniteHalf(extreme / -8), offset: 0, low: -8, high: 7, base: 8 };
+  return { scale: toFiniteHalf(Math.fround(Math.abs(extreme) / 127)), offset: 0, low: -127, high: 127, base: 0 };
+}
+
+/** The numbers that codes stand for. */
+export function dequantize({ codes, scales, offsets }: StoredCodes, format: QuantFormat): Float32Array<ArrayBuffer> {
+  const bits = CODE_BITS[format];
+  const perWord = 32 / bits;
+  const values = new Float32Array(codes.length * perWord);
+  for (let i = 0; i < values.length; i++) {
+    const word = codes[Math.floor(i / perWord)]!;
+    const raw = (word >>> ((i % perWord) * bits)) & (bits === 4 ? 15 : 255);
+    const code = format === "int8" ? (raw << 24) >> 24 : format === "int4" ? raw - 8 : raw;
+    const g = Math.floor(i / GROUP);
+    values[i] = code * fromHalf(scales[g]!) + (offsets ? fromHalf(offsets[g]!) : 0);
+  }
+  return values;
+}
+
+/**
+ * Whole blocks of 8 rows (the last may be short) in the layout of `QuantizedTensor`. Padding is zero.
+ *
+ * @param inputs C
+ */
+export function interleave(
+  { codes, scales, offsets }: StoredCodes,
+  format: QuantFormat,
+  inputs: number,
+): { codes: Uint32Array<ArrayBuffer>; scales: Uint32Array<ArrayBuffer> } {
+  const groups = inputs / GROUP;
+  const rows = scales.length / groups;
+  const { blocks, units, words } = quantLayout(format, [rows, inputs]);
+  const wide = new Uint32Array(blocks * units * 32);
+  const rowWords = codes.length / rows;
+  for (let row = 0; row < rows; row++) {
+    let to = (row >> 3) * units * 32 + (row & 7) * 4;
+    for (let at = row * rowWords; at < (row + 1) * rowWords; at += 4, to += 32) {
+      wide[to] = codes[at]!;
+      wide[to + 1] = codes[at + 1]!;
+      wide[to + 2] = codes[at + 2]!;
+      wide[to + 3] = codes[at + 3]!;
+    }
+  }
+  const halves = new Uint16Array(blocks * words * 16);
+  for (let row = 0; row < rows; row++) {
+    const start = (row >> 3) * words * 16 + (row & 7) * 2;
+    for (let g = 0; g < groups; g++) {
+      const from = row * groups + g;
+      if (offsets) {
+        halves[start + g * 16] = scales[from]!;
+        halves[start + g * 16 + 1] = offsets[from]!;
+      } else halves[start + (g >> 1) * 16 + (g & 1)] = scales[from]!;
+    }
+  }
+  return { codes: wide, scales: new Uint32Array(halves.buffer) };
+}
