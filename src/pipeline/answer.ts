@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
-import { Generation } from "./generation.ts";
+import { Generation, type GenerationOptions } from "./generation.ts";
 import type { Loaded } from "./load.ts";
 import type { Picture } from "./picture.ts";
 import { checkSampling, Sampler } from "./sampling.ts";
@@ -39,7 +39,7 @@ export async function* answer(loaded: Loaded, question: Question): AsyncGenerato
   const trace = question.options.trace ? new Trace(loaded.gpu) : undefined;
   const cachedTokens = question.sequence.begin(question.prompt);
   const sampler = samplerFor(loaded, question);
-  const generation = generationFor(loaded, question, sampler, trace);
+  const generation = generationFor(loaded, question, { sampler, trace });
   try {
     const text = new AnswerText(loaded, question.options);
     const tokens: number[] = [];
@@ -49,7 +49,7 @@ export async function* answer(loaded: Loaded, question: Question): AsyncGenerato
       first ||= performance.now();
       tokens.push(token);
       trace?.token(token);
-      const logprobs = question.options.logprobs === undefined ? undefined : await sampler.logprobs();
+      const { logprobs } = generation;
       const piece = { text: text.push(token), token };
       yield logprobs ? { ...piece, logprob: logprobs.logprob, topLogprobs: logprobs.top } : piece;
       signal?.throwIfAborted();
@@ -101,11 +101,11 @@ function samplerFor({ gpu, model, tokenizer }: Loaded, { prompt, options }: Ques
 function generationFor(
   { vision, scheduler }: Loaded,
   question: Question,
-  sampler: Sampler,
-  trace: Trace | undefined,
+  parts: Pick<GenerationOptions, "sampler" | "trace">,
 ): Generation {
   const { sequence, options } = question;
   const { signal, onProgress } = options;
+  const { trace } = parts;
   const during = trace && ((record: () => void) => trace.during(record));
   const eyes = {
     acquire: () => {
@@ -117,7 +117,7 @@ function generationFor(
     release: vision.release.bind(vision),
   };
   const onPart = onProgress && ((done: number) => onProgress({ stage: "prefill", done, total: sequence.length }));
-  return new Generation(sequence, scheduler, { eyes, sampler, trace, signal, onPart });
+  return new Generation(sequence, scheduler, { ...parts, eyes, signal, onPart });
 }
 
 /** Tokens → the text of an answer, up to where it ends. */

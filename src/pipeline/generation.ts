@@ -1,5 +1,5 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Sampler } from "./sampling.ts";
+import type { Logprobs, Sampler } from "./sampling.ts";
 import type { Scheduler, Speaker } from "./scheduler.ts";
 import type { ReadOptions, Sequence } from "./sequence.ts";
 import type { Trace } from "./trace.ts";
@@ -25,6 +25,7 @@ export class Generation implements Speaker {
   readonly #scheduler: Scheduler;
   readonly #options: GenerationOptions;
   #token: Tensor | undefined;
+  #logprobs: Logprobs | undefined;
 
   constructor(sequence: Sequence, scheduler: Scheduler, options: GenerationOptions) {
     this.sequence = sequence;
@@ -36,8 +37,19 @@ export class Generation implements Speaker {
     return this.#token!;
   }
 
+  /** About the last token, when the sampler was asked for it. */
+  get logprobs(): Logprobs | undefined {
+    return this.#logprobs;
+  }
+
   choose(logits: Tensor): void {
     this.#token = this.#options.sampler.choose(logits);
+  }
+
+  async took(token: number): Promise<void> {
+    const { sampler } = this.#options;
+    this.sequence.push(token);
+    this.#logprobs = await sampler.logprobs();
   }
 
   /**
@@ -50,11 +62,10 @@ export class Generation implements Speaker {
     try {
       this.sequence.checkRegime();
       const token = this.sequence.unread === 1 && this.#token ? await this.#step() : await this.#read();
-      this.sequence.push(token);
       signal?.throwIfAborted();
       return token;
     } catch (error) {
-      if (!signal?.aborted) this.sequence.cache.length = 0;
+      if (error !== signal?.reason) this.sequence.cache.length = 0;
       throw error;
     }
   }
@@ -90,6 +101,7 @@ export class Generation implements Speaker {
       eyes.release(features);
     }
     const [token] = await this.sequence.cache.gpu.readU32(this.token);
+    await this.took(token!);
     return token!;
   }
 }

@@ -11,6 +11,8 @@ export interface Speaker {
   readonly token: Tensor;
   /** Records the choice of the next token from logits f32 [1, V], and leaves it in `token`. */
   choose(logits: Tensor): void;
+  /** Learns what was chosen; a step is over when all that took part have, so that they ask for the next one together. */
+  took(token: number): Promise<void>;
 }
 
 interface Waiting {
@@ -62,11 +64,10 @@ export class Scheduler {
 
   /** The next token of one answer, by itself. */
   async alone(speaker: Speaker, during: (record: () => void) => void): Promise<number> {
-    let tokens: Tensor | undefined;
-    during(() => {
-      tokens = this.#record([speaker]);
-    });
-    return (await this.#gpu.readU32(tokens!))[0]!;
+    during(() => this.#record([speaker]));
+    const [token] = await this.#gpu.readU32(speaker.token);
+    await speaker.took(token!);
+    return token!;
   }
 
   #wake(): void {
@@ -88,9 +89,14 @@ export class Scheduler {
     this.#running = true;
     try {
       const tokens = await this.#decode(batch.map(([speaker]) => speaker));
-      for (const [i, [speaker, { resolve }]] of batch.entries()) {
-        this.#expected.add(speaker);
-        resolve(tokens[i]!);
+      const taken = await Promise.allSettled(batch.map(([speaker], i) => speaker.took(tokens[i]!)));
+      for (const [i, [speaker, { resolve, reject }]] of batch.entries()) {
+        const outcome = taken[i]!;
+        if (outcome.status === "rejected") reject(outcome.reason);
+        else {
+          this.#expected.add(speaker);
+          resolve(tokens[i]!);
+        }
       }
     } catch (error) {
       for (const [, { reject }] of batch) reject(error);
