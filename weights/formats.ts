@@ -73,6 +73,8 @@ const HEADS = ["lm_head", "language_model.lm_head"];
 
 const DEFAULT_IMAGE_SIZE = 1024;
 const MAX_IMAGE_SIZE = 16384;
+/** `quant_method` of the folders that `fastvlm quantize` writes. */
+export const QUANT_METHOD = "fastvlm";
 const HINT_FLOAT = "Use the original checkpoint in bfloat16, f16 or f32.";
 
 /**
@@ -182,6 +184,7 @@ function refuseQuantised({ tensors }: Checkpoint, config: JsonObject): void {
     const quantisation = settings?.quantization_config ?? settings?.quantization;
     if (quantisation === undefined || quantisation === null) continue;
     const { quant_method: method } = quantisation as JsonObject;
+    if (method === QUANT_METHOD) return;
     const name = typeof method === "string" ? method : "MLX";
     throw new ConfigError(`${where}: expected floating-point weights, got a checkpoint quantised by ${name}`, {
       hint: HINT_FLOAT,

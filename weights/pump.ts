@@ -68,9 +68,9 @@ export class Pump {
       name,
       async (chunk) => {
         const bytes = this.#converter.convert(chunk, dtype, to.dtype as Precision);
-        await this.#write(to, at, bytes);
+        await this.write(to, at, bytes);
         at += bytes.length;
-        this.#advance(chunk.length);
+        this.advance(chunk.length);
       },
       options,
     );
@@ -80,7 +80,7 @@ export class Pump {
     const arrays: Float32Array<ArrayBuffer>[] = [];
     for (const { file, start, end, dtype } of sources) {
       arrays.push(toFloat32(await this.#checkpoint.folder.read(file, start, end, { signal: this.#signal }), dtype));
-      this.#advance(end - start);
+      this.advance(end - start);
     }
     const elements = compute(arrays);
     if (elements.length !== to.size) {
@@ -89,13 +89,14 @@ export class Pump {
     }
     const single = elements instanceof Float32Array ? elements : Float32Array.from(elements);
     if (to.dtype === "f32")
-      return this.#write(to, 0, new Uint8Array(single.buffer as ArrayBuffer, single.byteOffset, to.bytes));
+      return this.write(to, 0, new Uint8Array(single.buffer as ArrayBuffer, single.byteOffset, to.bytes));
     const halves = new Uint16Array(to.size);
     this.#clampedComputed += roundToHalf(new Uint32Array(single.buffer, single.byteOffset, to.size), halves);
-    return this.#write(to, 0, new Uint8Array(halves.buffer));
+    return this.write(to, 0, new Uint8Array(halves.buffer));
   }
 
-  async #write(to: Tensor, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  /** Hands bytes to the GPU; waits when it falls behind. */
+  async write(to: Tensor, offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     this.#gpu.write(to, offset, bytes.length % 4 === 0 ? bytes : padded(bytes));
     this.#unsettled += bytes.length;
     if (this.#unsettled < MAX_PENDING_BYTES) return;
@@ -103,7 +104,8 @@ export class Pump {
     this.#unsettled = 0;
   }
 
-  #advance(bytes: number): void {
+  /** Counts bytes that were read; throws when aborted. */
+  advance(bytes: number): void {
     this.#signal?.throwIfAborted();
     this.#loaded += bytes;
     this.#progress(this.#loaded);

@@ -91,20 +91,28 @@ export function dequantize({ codes, scales, offsets }: StoredCodes, format: Quan
   return values;
 }
 
+/** Codes and scales in the layout of `QuantizedTensor`. */
+export interface Interleaved {
+  readonly codes: Uint32Array<ArrayBuffer>;
+  readonly scales: Uint32Array<ArrayBuffer>;
+}
+
 /**
  * Whole blocks of 8 rows (the last may be short) in the layout of `QuantizedTensor`. Padding is zero.
  *
  * @param inputs C
+ * @param into   memory to use again, large enough; the result is a view of it
  */
 export function interleave(
   { codes, scales, offsets }: StoredCodes,
   format: QuantFormat,
   inputs: number,
-): { codes: Uint32Array<ArrayBuffer>; scales: Uint32Array<ArrayBuffer> } {
+  into?: Interleaved,
+): Interleaved {
   const groups = inputs / GROUP;
   const rows = scales.length / groups;
   const { blocks, units, words } = quantLayout(format, [rows, inputs]);
-  const wide = new Uint32Array(blocks * units * 32);
+  const wide = into?.codes.subarray(0, blocks * units * 32).fill(0) ?? new Uint32Array(blocks * units * 32);
   const rowWords = codes.length / rows;
   for (let row = 0; row < rows; row++) {
     let to = (row >> 3) * units * 32 + (row & 7) * 4;
@@ -115,7 +123,8 @@ export function interleave(
       wide[to + 3] = codes[at + 3]!;
     }
   }
-  const halves = new Uint16Array(blocks * words * 16);
+  const pairs = into?.scales.subarray(0, blocks * words * 8).fill(0) ?? new Uint32Array(blocks * words * 8);
+  const halves = new Uint16Array(pairs.buffer, pairs.byteOffset, pairs.length * 2);
   for (let row = 0; row < rows; row++) {
     const start = (row >> 3) * words * 16 + (row & 7) * 2;
     for (let g = 0; g < groups; g++) {
@@ -126,5 +135,5 @@ export function interleave(
       } else halves[start + (g >> 1) * 16 + (g & 1)] = scales[from]!;
     }
   }
-  return { codes: wide, scales: new Uint32Array(halves.buffer) };
+  return { codes: wide, scales: pairs };
 }

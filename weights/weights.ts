@@ -1,13 +1,23 @@
 import { WeightError } from "../src/errors.ts";
 import type { Gpu } from "../src/gpu/gpu.ts";
+import { GROUP, type Matrix, type QuantFormat, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { type Shape, sameShape, showShape } from "../src/tensor/shape.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { isFloat } from "./convert.ts";
 import { type Compute, type Job, type Precision, Pump, type Source } from "./pump.ts";
+import {
+  companions,
+  findStored,
+  type MatrixJob,
+  MatrixPump,
+  type MatrixRole,
+  type Quantization,
+} from "./quant_load.ts";
 import type { StoredTensor } from "./safetensors.ts";
 
 export type { Compute, Precision } from "./pump.ts";
+export type { Quantization } from "./quant_load.ts";
 
 export interface TensorOptions {
   /** Element type on the GPU. Default: the cursor's */
@@ -45,9 +55,12 @@ export class Weights {
     this.#rename = rename;
   }
 
-  /** @param dtype element type of weights unless one asks for another; vectors usually ask for f32 */
-  static of(gpu: Gpu, checkpoint: Checkpoint, dtype: Precision): Weights {
-    return new Weights(new WeightSet(gpu, checkpoint, dtype), "", (path) => path);
+  /**
+   * @param dtype        element type of weights unless one asks for another; vectors usually ask for f32
+   * @param quantization makes codes of every `matrix` of numbers. Default: they stay numbers
+   */
+  static of(gpu: Gpu, checkpoint: Checkpoint, dtype: Precision, quantization?: Quantization): Weights {
+    return new Weights(new WeightSet(gpu, checkpoint, dtype, quantization), "", (path) => path);
   }
 
   at(name: string | number): Weights {
@@ -72,6 +85,21 @@ export class Weights {
   /** Declares the tensor `name`, stored as `shape`; `as` is the shape it gets here, of as many elements. */
   tensor(name: string, shape: Shape, { as, ...options }: TensorOptions & { readonly as?: Shape } = {}): Tensor {
     return this.#set.declare([[this.#real(name), shape]], as ?? shape, undefined, options);
+  }
+
+  /**
+   * Declares the matrix `name` [O, C] of a layer that takes codes as well as numbers: quantised when it is stored so, or when
+   * this set quantises. Rows that are no multiple of 32 stay numbers.
+   */
+  matrix(name: string, shape: Shape, role: MatrixRole = "linear"): Matrix {
+    return this.#set.declareMatrix([[this.#real(name), shape]], shape, role);
+  }
+
+  /** Declares one matrix of several stored ones, joined by outputs, as `concat` does. */
+  matrices(names: readonly string[], shapes: readonly Shape[]): Matrix {
+    const rows = shapes.reduce((sum, [count = 0]) => sum + count, 0);
+    const sources = names.map((name, i) => [this.#real(name), shapes[i] ?? []] as const);
+    return this.#set.declareMatrix(sources, [rows, shapes[0]?.[1] ?? 0], "linear");
   }
 
   /** Declares one tensor of several stored ones, joined along the outermost axis: `[2, D]` and `[3, D]` give `[5, D]`. */
@@ -137,15 +165,17 @@ class WeightSet {
   readonly checkpoint: Checkpoint;
   readonly taken = new Set<string>();
   readonly #dtype: Precision;
+  readonly #quantization: Quantization | undefined;
   readonly #made: Tensor[] = [];
   readonly #problems = new Set<string>();
-  #jobs: Job[] = [];
+  #jobs: (Job | MatrixJob)[] = [];
   #modules: Set<string> | undefined;
 
-  constructor(gpu: Gpu, checkpoint: Checkpoint, dtype: Precision) {
+  constructor(gpu: Gpu, checkpoint: Checkpoint, dtype: Precision, quantization: Quantization | undefined) {
     this.gpu = gpu;
     this.checkpoint = checkpoint;
     this.#dtype = dtype;
+    this.#quantization = quantization;
   }
 
   has(path: string): boolean {
@@ -166,8 +196,62 @@ class WeightSet {
     return to;
   }
 
+  declareMatrix(
+    names: readonly (readonly [path: string, stored: Shape])[],
+    shape: readonly number[],
+    role: MatrixRole,
+  ): Matrix {
+    const [O = 0, C = 0] = shape;
+    const wanted = this.#quantization && (role === "table" ? "int8" : this.#quantization.format);
+    if (names.some(([path]) => this.checkpoint.tensors.has(companions(path).scales))) {
+      return this.#declareStored(names, [O, C], wanted);
+    }
+    if (!wanted || C % GROUP !== 0) return this.declare(names, shape, undefined, {});
+    const sources = names.map(([path, stored]) => this.#take(path, stored)).filter((source) => source !== undefined);
+    const matrix = this.#make(wanted, [O, C]);
+    if (sources.length === names.length) this.#jobs.push({ matrix, sources });
+    return matrix;
+  }
+
+  /** Matrices that are codes already; all parts must be of one format. */
+  #declareStored(
+    names: readonly (readonly [path: string, stored: Shape])[],
+    shape: readonly [number, number],
+    wanted: QuantFormat | undefined,
+  ): Matrix {
+    const stored = names.flatMap(([path, partShape], i) => {
+      const found = findStored(this.checkpoint, path, partShape) ?? "expected codes, as its scales are there";
+      const { scales, offsets } = companions(path);
+      for (const name of [path, scales, offsets]) this.taken.add(name);
+      const isCut = i < names.length - 1 && partShape[0]! % 8 !== 0;
+      if (typeof found !== "string" && !isCut) return [found];
+      this.#problems.add(`${path}: ${isCut ? `expected a multiple of 8 outputs, got ${partShape[0]}` : found}`);
+      return [];
+    });
+    const format = stored[0]?.format ?? wanted ?? "int4";
+    const other = stored.find((part) => part.format !== (wanted ?? format));
+    if (other) {
+      this.#problems.add(
+        `${other.codes.name}: expected ${wanted ?? format}, got ${other.format}; codes cannot be rounded again`,
+      );
+    }
+    const matrix = this.#make(format, shape);
+    const sources = stored.flatMap(({ codes, scales, offsets }) => [codes, scales, ...(offsets ? [offsets] : [])]);
+    if (stored.length === names.length) this.#jobs.push({ matrix, sources, stored });
+    return matrix;
+  }
+
+  #make(format: QuantFormat, [O, C]: readonly [number, number]): QuantizedTensor {
+    // A misshapen one is a problem already noted; it needs some shape until that is thrown.
+    const matrix = QuantizedTensor.empty(this.gpu, format, [O, Math.ceil(C / GROUP) * GROUP]);
+    this.#made.push(matrix.codes, matrix.scales);
+    return matrix;
+  }
+
   get pendingBytes(): number {
-    return this.#jobs.flatMap(({ sources }) => sources).reduce((sum, { start, end }) => sum + end - start, 0);
+    return this.#jobs
+      .flatMap(({ sources }): readonly StoredTensor[] => sources)
+      .reduce((sum, { start, end }) => sum + end - start, 0);
   }
 
   check(): void {
@@ -186,14 +270,16 @@ class WeightSet {
     const jobs = this.#jobs.sort((a, b) => byPlace(a.sources[0], b.sources[0]));
     this.#jobs = [];
     const pump = new Pump(this.gpu, this.checkpoint, signal, (loaded) => onProgress?.(loaded, total));
+    const matrices = new MatrixPump(pump, this.checkpoint, signal, this.#quantization);
     try {
       this.check();
-      if (this.gpu.device) for (const job of jobs) await pump.run(job);
+      if (this.gpu.device) for (const job of jobs) await ("matrix" in job ? matrices.run(job) : pump.run(job));
       await this.gpu.settled();
     } catch (error) {
       this.release();
       throw error;
     } finally {
+      matrices.release();
       await this.checkpoint.folder.close();
     }
     if (pump.clamped > 0) {

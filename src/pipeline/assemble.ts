@@ -1,9 +1,10 @@
+import { quantizeRows } from "../../kernels/quantize.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { isFloat } from "../../weights/convert.ts";
 import type { Folder } from "../../weights/folder.ts";
 import { type CheckpointFormat, identify, isIgnorable } from "../../weights/formats.ts";
 import { appleNames } from "../../weights/names.ts";
-import { Weights } from "../../weights/weights.ts";
+import { type Quantization, Weights } from "../../weights/weights.ts";
 import { ConfigError, WeightError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Connector } from "../models/connector.ts";
@@ -13,6 +14,7 @@ import { Decoder } from "../models/decoder/decoder.ts";
 import { fastvithdConfig } from "../models/fastvithd/config.ts";
 import { FastViTHD } from "../models/fastvithd/tower.ts";
 import { type Eye, FastVLMModel } from "../models/fastvlm.ts";
+import type { QuantFormat } from "../tensor/quantized.ts";
 
 /** A checkpoint and what it turned out to be. */
 export interface Part {
@@ -48,7 +50,8 @@ async function openPart(folder: Folder): Promise<Part> {
 
 /** f16 where the weights are stored in 16 bits and the adapter can, else f32. */
 export function defaultDType({ checkpoint }: Part, gpu: Gpu): "f32" | "f16" {
-  const stored = [...checkpoint.tensors.values()].filter(({ dtype }) => isFloat(dtype));
+  const isScale = (name: string): boolean => /\.(scales|biases)$/.test(name);
+  const stored = [...checkpoint.tensors.values()].filter(({ name, dtype }) => isFloat(dtype) && !isScale(name));
   return gpu.adapter.f16 && stored.some(({ dtype }) => dtype !== "F32") ? "f16" : "f32";
 }
 
@@ -62,12 +65,14 @@ export interface Assembled {
 /**
  * Declares the whole model: every constructor takes its tensors, which checks names, shapes and types against the headers.
  *
+ * @param quantize makes codes of the language model's matrices. Default: they stay as they are stored
  * @throws WeightError, ConfigError when parts are missing or do not fit each other
  */
-export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16"): Assembled {
+export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16", quantize?: QuantFormat): Assembled {
   const cursors = new Map<Part, Weights>();
+  const quantization: Quantization | undefined = quantize && { format: quantize, run: quantizeRows };
   const cursor = (part: Part): Weights => {
-    const known = cursors.get(part) ?? Weights.of(gpu, part.checkpoint, dtype);
+    const known = cursors.get(part) ?? Weights.of(gpu, part.checkpoint, dtype, quantization);
     cursors.set(part, known);
     return known;
   };

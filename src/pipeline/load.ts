@@ -65,7 +65,7 @@ async function placeModel(gpu: Gpu, parts: Parts, imageSize: number, options: Lo
       hint: "Use --dtype f32.",
     });
   }
-  const { model, weights } = assemble(gpu, parts, dtype);
+  const { model, weights } = assemble(gpu, parts, dtype, options.quantize);
   const { signal, onProgress } = options;
   // Pipelines compile while weights arrive.
   const warm = rehearse(model, imageSize);

@@ -1,3 +1,4 @@
+import { QUANT_METHOD } from "../../../weights/formats.ts";
 import { Settings } from "../../../weights/settings.ts";
 import { ConfigError } from "../../errors.ts";
 
@@ -113,7 +114,8 @@ function decoderType(settings: Settings): "phi3" | "qwen2" {
 
 function refuseUnsupported(settings: Settings, modelType: "phi3" | "qwen2"): void {
   for (const key of ["quantization_config", "quantization"]) {
-    if (settings.has(key)) throw settings.wrong(key, "none", "Use the original checkpoint in bfloat16, f16 or f32.");
+    if (settings.has(key) && settings.object(key)?.text("quant_method") !== QUANT_METHOD)
+      throw settings.wrong(key, "none", "Use the original checkpoint in bfloat16, f16 or f32.");
   }
   if ((settings.text("hidden_act") ?? "silu") !== "silu") throw settings.wrong("hidden_act", "silu");
   const biases = modelType === "phi3" ? ["attention_bias", "mlp_bias", "lm_head_bias"] : ["mlp_bias", "lm_head_bias"];

@@ -3,6 +3,7 @@ import { linear } from "../../../kernels/linear.ts";
 import { rmsNorm } from "../../../kernels/rms_norm.ts";
 import type { Weights } from "../../../weights/weights.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
+import type { Matrix } from "../../tensor/quantized.ts";
 import { type DType, expectShape, type Tensor } from "../../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { KvCache } from "./kv_cache.ts";
@@ -27,10 +28,10 @@ export class Decoder {
   readonly config: DecoderConfig;
   readonly rope: RopeTables;
   readonly #gpu: Gpu;
-  readonly #embedding: Tensor;
+  readonly #embedding: Matrix;
   readonly #layers: readonly DecoderLayer[];
   readonly #norm: Tensor;
-  readonly #head: Tensor;
+  readonly #head: Matrix;
 
   /**
    * @param w    at the module that holds `embed_tokens`, `layers` and `norm`
@@ -41,12 +42,12 @@ export class Decoder {
     this.#gpu = w.gpu;
     this.config = config;
     this.rope = new RopeTables(w.gpu, config);
-    this.#embedding = w.tensor("embed_tokens.weight", [V, D]);
+    this.#embedding = w.matrix("embed_tokens.weight", [V, D], "table");
     this.#layers = Array.from({ length: config.layers }, (_, i) => {
       return new DecoderLayer(w.at("layers").at(i), config, `layer.${i}`);
     });
     this.#norm = w.tensor("norm.weight", [D], { dtype: "f32" });
-    this.#head = head ? head.tensor("weight", [V, D]) : this.#embedding;
+    this.#head = head ? head.matrix("weight", [V, D], "table") : this.#embedding;
   }
 
   cache(capacity: number, dtype: DType): KvCache {

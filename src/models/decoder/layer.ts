@@ -5,6 +5,7 @@ import { rmsNorm } from "../../../kernels/rms_norm.ts";
 import { ropeInPlace } from "../../../kernels/rope.ts";
 import { swiglu } from "../../../kernels/swiglu.ts";
 import type { Weights } from "../../../weights/weights.ts";
+import type { Matrix } from "../../tensor/quantized.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import type { LayerCache } from "./kv_cache.ts";
@@ -57,9 +58,9 @@ export class DecoderLayer {
 /** Grouped-query attention (arXiv 2305.13245): N query heads share Nkv key and value heads. */
 class Attention {
   readonly #config: DecoderConfig;
-  readonly #qkv: Tensor;
+  readonly #qkv: Matrix;
   readonly #bias: Tensor | undefined;
-  readonly #out: Tensor;
+  readonly #out: Matrix;
   readonly #name: string;
 
   constructor(w: Weights, config: DecoderConfig, name: string) {
@@ -69,8 +70,8 @@ class Attention {
     this.#config = config;
     this.#name = name;
     this.#qkv = config.fused
-      ? w.tensor("qkv_proj.weight", [width, D])
-      : w.concat(
+      ? w.matrix("qkv_proj.weight", [width, D])
+      : w.matrices(
           ["q_proj.weight", "k_proj.weight", "v_proj.weight"],
           rows.map((r) => [r, D]),
         );
@@ -81,7 +82,7 @@ class Attention {
           { dtype: "f32" },
         )
       : undefined;
-    this.#out = w.tensor("o_proj.weight", [D, heads * headDim]);
+    this.#out = w.matrix("o_proj.weight", [D, heads * headDim]);
   }
 
   /** [T, D] → [T, D], `residual` added */
@@ -104,22 +105,22 @@ class Attention {
 
 /** SwiGLU feed-forward (arXiv 2002.05202): `down(up(x) · silu(gate(x)))`. */
 class GatedMlp {
-  readonly #gateUp: Tensor;
-  readonly #down: Tensor;
+  readonly #gateUp: Matrix;
+  readonly #down: Matrix;
   readonly #name: string;
 
   constructor(w: Weights, { hiddenSize: D, intermediateSize: I, fused }: DecoderConfig, name: string) {
     this.#name = name;
     this.#gateUp = fused
-      ? w.tensor("gate_up_proj.weight", [2 * I, D])
-      : w.concat(
+      ? w.matrix("gate_up_proj.weight", [2 * I, D])
+      : w.matrices(
           ["gate_proj.weight", "up_proj.weight"],
           [
             [I, D],
             [I, D],
           ],
         );
-    this.#down = w.tensor("down_proj.weight", [D, I]);
+    this.#down = w.matrix("down_proj.weight", [D, I]);
   }
 
   /** [T, D] → [T, D], `residual` added */
