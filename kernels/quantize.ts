@@ -15,6 +15,8 @@ const kernel = defineKernel({
 
 const SOURCES = { F32: 0, F16: 1, BF16: 2 } as const;
 const WORKGROUP_SIZE = 64;
+/** Outputs whose scales begin at a multiple of 256 bytes. */
+const ALIGNED = 64;
 
 /**
  * Rounds rows of numbers to codes, into outputs `first` and on of a quantised matrix. Other outputs keep what they have.
@@ -30,11 +32,13 @@ export function quantizeRows(source: Tensor, stored: FloatDType, matrix: Quantiz
   if (!Number.isInteger(rows) || first + rows > O) {
     throw new ShapeError(`quantize: expected at most ${O - first} whole rows of ${inputs}, got ${rows}`);
   }
-  const { codes, scales, format } = matrix;
+  // Only the blocks these rows are in, from an offset that can be bound: a whole matrix may be too large.
+  const from = Math.floor(first / ALIGNED) * ALIGNED;
+  const { codes, scales, format } = matrix.rows(from, first + rows);
   const pairs = Math.ceil(inputs / GROUP / 2);
   kernel.run(
     { source, codes, scales },
-    { rows, inputs, first, groups: 2 * pairs },
+    { rows, inputs, first: first - from, groups: 2 * pairs },
     {
       workgroups: Math.ceil((rows * pairs) / WORKGROUP_SIZE),
       overrides: { FORMAT: FORMATS[format], SOURCE: SOURCES[stored] },
