@@ -1,9 +1,24 @@
 // Quantised language models: a model of codes must compute what a model of the numbers that they stand for computes.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { describe, test } from "node:test";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { nmse } from "../kernels/case.ts";
+import { quantizeFolder } from "../src/cli/quantize_folder.ts";
+import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, openParts } from "../src/pipeline/assemble.ts";
+import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
 import { CODE_BITS, GROUP, type QuantFormat } from "../src/tensor/quantized.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { type Folder, memoryFolder } from "../weights/folder.ts";
@@ -11,6 +26,7 @@ import { dequantize, interleave, quantize } from "../weights/quant.ts";
 import { encodeSafetensors, type OutputTensor } from "../weights/safetensors.ts";
 import { GOLDEN } from "./golden.ts";
 import { gpu } from "./gpu.ts";
+import { sharded } from "./shards.ts";
 
 const FORMATS = ["int4", "int4-affine", "int8"] as const;
 
@@ -116,3 +132,78 @@ describe("codes on the host", () => {
     }
   });
 });
+
+describe("fastvlm quantize", () => {
+  const temporary = mkdtempSync(join(tmpdir(), "fastvlm-quantize-"));
+  after(() => rmSync(temporary, { recursive: true, force: true }));
+  const model = fileURLToPath(new URL("models/qwen2_tiny", GOLDEN));
+
+  for (const format of FORMATS) {
+    test(`a written ${format} folder computes what rounding while loading computes`, async () => {
+      const out = join(temporary, format);
+      const { matrices, inputBytes, outputBytes } = await quantizeFolder(model, out, { format });
+      const want = await logits(folderOf("qwen2_tiny"), format);
+      const got = await logits(await nodeFolder(out));
+      assert.ok(nmse(got.logits, want.logits) < 1e-6, `error ${nmse(got.logits, want.logits)}`);
+      assert.equal(got.bytes, want.bytes);
+      const { parameters } = await inspectCheckpoint(await nodeFolder(out));
+      assert.equal(parameters, (await inspectCheckpoint(folderOf("qwen2_tiny"))).parameters);
+      assert.ok(outputBytes < inputBytes * 0.5);
+      assert.equal(matrices.length, 3 * 6 + 1); // q, k, v, o, gate and up of each layer, the embedding
+      for (const { name, error } of matrices) assert.ok(error < (isTable(name) ? 0.01 : 0.2), `${name}: ${error}`);
+      await assert.rejects(
+        logits(await nodeFolder(out), format === "int8" ? "int4" : "int8"),
+        /codes cannot be rounded again/,
+      );
+      await assert.rejects(quantizeFolder(out, `${out}-again`, { format }), /got a quantised checkpoint/);
+    });
+  }
+
+  test("all other files come along, and nothing else is left", async () => {
+    const out = join(temporary, "files");
+    await quantizeFolder(model, out, { format: "int4" });
+    assert.deepEqual(readdirSync(out).sort(), readdirSync(model).sort());
+    assert.deepEqual(JSON.parse(readFileSync(join(out, "config.json"), "utf8")).quantization_config, {
+      quant_method: "fastvlm",
+      format: "int4",
+      group_size: 32,
+    });
+    await assert.rejects(quantizeFolder(model, out, { format: "int4" }), /does not exist yet/);
+  });
+
+  test("an interrupted run goes on with the shards that are whole", async () => {
+    const source = join(temporary, "shards");
+    await writeShards(source);
+    const out = join(temporary, "resumed");
+    let stopAt = 2;
+    const run = () =>
+      quantizeFolder(source, out, {
+        format: "int4",
+        onProgress: () => {
+          const names = readdirSync(`${out}.partial`).filter((name) => name.endsWith(".safetensors"));
+          if (names.length === stopAt) throw new Error("stopped");
+        },
+      });
+    await assert.rejects(run(), /stopped/);
+    assert.equal(existsSync(out), false);
+    const whole = join(`${out}.partial`, "model-00001-of-00003.safetensors");
+    const before = statSync(whole).mtimeMs;
+    stopAt = -1;
+    await run();
+    assert.equal(statSync(join(out, "model-00001-of-00003.safetensors")).mtimeMs, before);
+    const want = await logits(folderOf("qwen2_tiny"), "int4");
+    const got = await logits(await nodeFolder(out));
+    assert.ok(nmse(got.logits, want.logits) < 1e-6);
+  });
+});
+
+async function writeShards(path: string): Promise<void> {
+  const folder = sharded(new URL("models/qwen2_tiny/", GOLDEN), 3);
+  mkdirSync(path);
+  const names = [
+    "config.json",
+    "model.safetensors.index.json",
+    ...[1, 2, 3].map((i) => `model-0000${i}-of-00003.safetensors`),
+  ];
+  for (const name of names) writeFileSync(join(path, name), await folder.read(name));
+}

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { type Folder, memoryFolder } from "../weights/folder.ts";
 import { encodeSafetensors, headerLength, type OutputTensor, parseHeader } from "../weights/safetensors.ts";
 
@@ -18,9 +18,10 @@ export function sharded(model: URL, count: number): Folder {
     map[name] = nameOf(shard);
   }
   const index = new TextEncoder().encode(JSON.stringify({ metadata: { total_size: bytes.length }, weight_map: map }));
+  const files = FILES.filter((file) => existsSync(new URL(file, model)));
   return memoryFolder(
     {
-      ...Object.fromEntries(FILES.map((file) => [file, new Uint8Array(readFileSync(new URL(file, model)))])),
+      ...Object.fromEntries(files.map((file) => [file, new Uint8Array(readFileSync(new URL(file, model)))])),
       ...Object.fromEntries(shards.map((shard, i) => [nameOf(i), encodeSafetensors(shard)])),
       "model.safetensors.index.json": index,
     },

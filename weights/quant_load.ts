@@ -1,5 +1,5 @@
 import { GROUP, type QuantFormat, type QuantizedTensor, quantLayout } from "../src/tensor/quantized.ts";
-import { type Shape, sameShape, showShape } from "../src/tensor/shape.ts";
+import { type Shape, sameShape, showShape, sizeOf } from "../src/tensor/shape.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { CHUNK_BYTES, type Checkpoint } from "./checkpoint.ts";
 import { FLOAT_BYTES, isFloat } from "./convert.ts";
@@ -39,6 +39,17 @@ export type MatrixJob =
 export function companions(name: string): { scales: string; offsets: string } {
   const module = name.replace(/\.weight$/, "");
   return { scales: `${module}.scales`, offsets: `${module}.biases` };
+}
+
+/** Numbers that a checkpoint's tensors stand for: codes count one by one, their scales not at all. */
+export function parametersOf({ tensors }: Checkpoint): number {
+  let count = 0;
+  for (const [name, { dtype, shape }] of tensors) {
+    const codes = tensors.get(name.replace(/\.(scales|biases)$/, ".weight"));
+    if (codes && codes.name !== name && !isFloat(codes.dtype)) continue;
+    count += sizeOf(shape) * (dtype === "U32" ? 8 : 1);
+  }
+  return count;
 }
 
 /**

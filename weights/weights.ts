@@ -130,6 +130,11 @@ export class Weights {
     return [...checkpoint.tensors.keys()].filter((name) => !taken.has(name) && !ignore(name));
   }
 
+  /** The stored matrices of numbers that become codes, by name: what `quantization` asked for. */
+  get rounded(): ReadonlyMap<string, QuantFormat> {
+    return this.#set.rounded;
+  }
+
   /** Bytes in the checkpoint of everything declared and not loaded yet. */
   get pendingBytes(): number {
     return this.#set.pendingBytes;
@@ -164,6 +169,7 @@ class WeightSet {
   readonly gpu: Gpu;
   readonly checkpoint: Checkpoint;
   readonly taken = new Set<string>();
+  readonly rounded = new Map<string, QuantFormat>();
   readonly #dtype: Precision;
   readonly #quantization: Quantization | undefined;
   readonly #made: Tensor[] = [];
@@ -209,6 +215,7 @@ class WeightSet {
     if (!wanted || C % GROUP !== 0) return this.declare(names, shape, undefined, {});
     const sources = names.map(([path, stored]) => this.#take(path, stored)).filter((source) => source !== undefined);
     const matrix = this.#make(wanted, [O, C]);
+    for (const [path] of names) this.rounded.set(path, wanted);
     if (sources.length === names.length) this.#jobs.push({ matrix, sources });
     return matrix;
   }

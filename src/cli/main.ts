@@ -6,6 +6,7 @@ import { describe } from "./describe.ts";
 import { runDoctor } from "./doctor.ts";
 import { GENERATE_USAGE, generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
+import { QUANTIZE_USAGE, quantize } from "./quantize.ts";
 
 const USAGE = `fastvlm: ask questions about images and videos, on your own GPU
 
@@ -13,17 +14,19 @@ const USAGE = `fastvlm: ask questions about images and videos, on your own GPU
   fastvlm chat             a conversation
   fastvlm caption FOLDER   a caption for every picture of a folder
   fastvlm inspect DIR      what a checkpoint is, without loading it
+  fastvlm quantize IN OUT  the same model in a quarter of the space
   fastvlm doctor           the GPU adapter, and what would make it faster
   fastvlm demo             questions about sample pictures
 
 With --model DIR they use a checkpoint of yours, else the tiny one that comes with the program.
-fastvlm generate --help, chat --help and caption --help list the flags.`;
+generate, chat, caption and quantize list their flags with --help.`;
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   generate,
   chat,
   caption,
   inspect,
+  quantize,
   doctor: runDoctor,
   demo,
 };
@@ -31,6 +34,7 @@ const USAGES: Readonly<Record<string, string>> = {
   generate: GENERATE_USAGE,
   chat: CHAT_USAGE,
   caption: CAPTION_USAGE,
+  quantize: QUANTIZE_USAGE,
 };
 
 async function main([command, ...args]: readonly string[]): Promise<void> {

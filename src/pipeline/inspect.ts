@@ -1,8 +1,8 @@
 import type { CheckpointKind } from "../../weights/formats.ts";
+import { parametersOf } from "../../weights/quant_load.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { DecoderConfig } from "../models/decoder/config.ts";
 import type { FastViTHDConfig } from "../models/fastvithd/config.ts";
-import { sizeOf } from "../tensor/shape.ts";
 import { assemble, openParts, type Parts } from "./assemble.ts";
 import { openFolders } from "./folders.ts";
 import type { Composition, Source } from "./types.ts";
@@ -34,11 +34,11 @@ export async function inspectCheckpoint(source: Source | Composition): Promise<I
   let parameters = 0;
   let bytes = 0;
   for (const { checkpoint } of whole) {
-    for (const { dtype, shape, start, end } of checkpoint.tensors.values()) {
+    for (const { dtype, start, end } of checkpoint.tensors.values()) {
       dtypes[dtype] = (dtypes[dtype] ?? 0) + end - start;
       bytes += end - start;
-      parameters += sizeOf(shape);
     }
+    parameters += parametersOf(checkpoint);
   }
   const { model } = assemble(Gpu.dry(), parts, "f32");
   const { imageSize, padToSquare } = (parts.vision ?? parts.language).format;

@@ -1,0 +1,290 @@
+import {
+  copyFile,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { CHUNK_BYTES, type Checkpoint } from "../../weights/checkpoint.ts";
+import { FLOAT_BYTES, isFloat, toFloat32 } from "../../weights/convert.ts";
+import { QUANT_METHOD } from "../../weights/formats.ts";
+import { dequantize, quantize } from "../../weights/quant.ts";
+import { companions } from "../../weights/quant_load.ts";
+import { encodeHeader, STORED_BYTES, type StoredDType, type StoredTensor } from "../../weights/safetensors.ts";
+import { InputError } from "../errors.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import { nodeFolder } from "../node/folder.ts";
+import { assemble, openParts } from "../pipeline/assemble.ts";
+import { GROUP, type QuantFormat } from "../tensor/quantized.ts";
+import { type Shape, sizeOf } from "../tensor/shape.ts";
+
+export interface QuantizeOptions {
+  readonly format: QuantFormat;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+export interface Report {
+  readonly output: string;
+  readonly inputBytes: number;
+  readonly outputBytes: number;
+  readonly matrices: readonly RoundedMatrix[];
+}
+
+export interface RoundedMatrix {
+  readonly name: string;
+  readonly format: QuantFormat;
+  /** Root of Σ (rounded − stored)² / Σ stored². */
+  readonly error: number;
+}
+
+/** Remembers, in the unfinished folder, what it is being made of, and which files are whole. */
+const STATE = "quantize.state.json";
+
+interface State {
+  readonly source: string;
+  /** Report of each file that is whole. */
+  readonly done: Record<string, { bytes: number; matrices: RoundedMatrix[] }>;
+}
+
+/**
+ * Writes a checkpoint folder whose language model's matrices are codes (see weights/README.md): the same files under the same
+ * names, each shard for itself. It is written next to `output` and renamed when it is complete; whole shards of an interrupted
+ * run are kept when the source has not changed since.
+ *
+ * @throws InputError when `output` exists, or the weights are codes already
+ */
+export async function quantizeFolder(input: string, output: string, options: QuantizeOptions): Promise<Report> {
+  const { format, onProgress } = options;
+  if (await stat(output).catch(() => undefined)) {
+    throw new InputError(`${output}: expected a folder that does not exist yet`, {
+      hint: "Choose another name, or remove it.",
+    });
+  }
+  const { checkpoint, rounded } = await plan(input, format);
+  const partial = `${resolve(output)}.partial`;
+  const state = await begin(partial, JSON.stringify([resolve(input), format, await fingerprint(checkpoint)]));
+  const byFile = new Map<string, StoredTensor[]>();
+  for (const tensor of checkpoint.tensors.values()) {
+    byFile.set(tensor.file, [...(byFile.get(tensor.file) ?? []), tensor]);
+  }
+  let done = 0;
+  const progress = (bytes: number): void => {
+    done += bytes;
+    onProgress?.(done, checkpoint.tensorBytes);
+  };
+  const index: Record<string, string> = {};
+  for (const [file, tensors] of byFile) {
+    const writer = new ShardWriter(checkpoint, tensors, rounded);
+    for (const { name } of writer.entries) index[name] = file;
+    if (state.done[file]) {
+      progress(tensors.reduce((sum, { start, end }) => sum + end - start, 0));
+      continue;
+    }
+    const matrices = await writer.write(join(partial, file), progress);
+    state.done[file] = { bytes: writer.bytes, matrices };
+    await writeWhole(join(partial, STATE), JSON.stringify(state));
+  }
+  const files = Object.values(state.done);
+  const outputBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  await copyRest(input, partial, format, checkpoint, byFile.size > 1 ? { index, outputBytes } : undefined);
+  await rm(join(partial, STATE));
+  await rename(partial, output);
+  return {
+    output,
+    inputBytes: checkpoint.tensorBytes,
+    outputBytes,
+    matrices: files.flatMap(({ matrices }) => matrices),
+  };
+}
+
+/** Which matrices become codes: those that the model's layers, put together without a GPU, declare as such. */
+async function plan(
+  input: string,
+  format: QuantFormat,
+): Promise<{ checkpoint: Checkpoint; rounded: ReadonlyMap<string, QuantFormat> }> {
+  const parts = await openParts({ language: await nodeFolder(input) });
+  const { checkpoint } = parts.language;
+  if ([...checkpoint.tensors.values()].some(({ name }) => checkpoint.tensors.has(companions(name).scales))) {
+    throw new InputError(`${input}: expected floating-point weights, got a quantised checkpoint`, {
+      hint: "Start from the original: codes cannot be rounded again.",
+    });
+  }
+  const { weights } = assemble(Gpu.dry(), parts, "f32", format);
+  return { checkpoint, rounded: weights[0]!.rounded };
+}
+
+/** Sizes and times of the weight files. */
+async function fingerprint({ name, tensors }: Checkpoint): Promise<unknown> {
+  const files = [...new Set([...tensors.values()].map(({ file }) => file))];
+  return Promise.all(
+    files.map(async (file) => {
+      const { size, mtimeMs } = await stat(join(name, file));
+      return [file, size, mtimeMs];
+    }),
+  );
+}
+
+async function begin(partial: string, source: string): Promise<State> {
+  try {
+    const state = JSON.parse(await readFile(join(partial, STATE), "utf8")) as State;
+    if (state.source === source) return state;
+  } catch {
+    // None, or damaged: start over.
+  }
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true });
+  return { source, done: {} };
+}
+
+interface Entry {
+  readonly name: string;
+  readonly dtype: StoredDType;
+  readonly shape: Shape;
+}
+
+/** Bytes per element first, as the reference writer orders them, so that each tensor lies at a multiple of its element size. */
+const byWidth = (a: Entry, b: Entry): number =>
+  STORED_BYTES[b.dtype] - STORED_BYTES[a.dtype] || (a.name < b.name ? -1 : 1);
+
+const bytesOf = ({ dtype, shape }: Entry): number => sizeOf(shape) * STORED_BYTES[dtype];
+
+/** One safetensors file: some tensors as they are, others as codes and scales. */
+class ShardWriter {
+  readonly entries: readonly Entry[];
+  readonly bytes: number;
+  readonly #checkpoint: Checkpoint;
+  readonly #tensors: readonly StoredTensor[];
+  readonly #rounded: ReadonlyMap<string, QuantFormat>;
+  readonly #offsets = new Map<string, number>();
+  readonly #header: Uint8Array;
+
+  constructor(checkpoint: Checkpoint, tensors: readonly StoredTensor[], rounded: ReadonlyMap<string, QuantFormat>) {
+    this.#checkpoint = checkpoint;
+    this.#tensors = tensors;
+    this.#rounded = rounded;
+    this.entries = tensors.flatMap((tensor) => entriesOf(tensor, rounded.get(tensor.name))).sort(byWidth);
+    const listed = this.entries.map(({ name, ...rest }) => [name, rest] as const);
+    this.#header = encodeHeader(listed, Object.fromEntries(checkpoint.metadata));
+    let offset = this.#header.length;
+    for (const entry of this.entries) {
+      this.#offsets.set(entry.name, offset);
+      offset += bytesOf(entry);
+    }
+    this.bytes = offset - this.#header.length;
+  }
+
+  /** Writes under another name first: only a whole file ever bears `path`. */
+  async write(path: string, progress: (bytes: number) => void): Promise<RoundedMatrix[]> {
+    const file = await open(`${path}.tmp`, "w");
+    const matrices: RoundedMatrix[] = [];
+    try {
+      await file.write(this.#header, 0, this.#header.length, 0);
+      for (const tensor of this.#tensors) {
+        const format = this.#rounded.get(tensor.name);
+        if (format)
+          matrices.push({ name: tensor.name, format, error: await this.#round(file, tensor, format, progress) });
+        else await this.#copy(file, tensor, progress);
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+      await this.#checkpoint.folder.close();
+    }
+    await rename(`${path}.tmp`, path);
+    return matrices;
+  }
+
+  async #copy(file: FileHandle, { name }: StoredTensor, progress: (bytes: number) => void): Promise<void> {
+    const start = this.#offsets.get(name)!;
+    await this.#checkpoint.stream(name, async (chunk, at) => {
+      await file.write(chunk, 0, chunk.length, start + at);
+      progress(chunk.length);
+    });
+  }
+
+  async #round(
+    file: FileHandle,
+    tensor: StoredTensor,
+    format: QuantFormat,
+    progress: (bytes: number) => void,
+  ): Promise<number> {
+    const { name, dtype, shape } = tensor;
+    if (!isFloat(dtype)) throw new InputError(`${name}: expected F32, F16 or BF16, got ${dtype}`);
+    const names = companions(name);
+    const at = {
+      codes: this.#offsets.get(name)!,
+      scales: this.#offsets.get(names.scales)!,
+      offsets: this.#offsets.get(names.offsets),
+    };
+    const rowBytes = shape[1]! * FLOAT_BYTES[dtype];
+    const put = async (part: Uint32Array | Uint16Array, place: "codes" | "scales" | "offsets"): Promise<void> => {
+      await file.write(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), 0, part.byteLength, at[place]);
+      at[place] = at[place]! + part.byteLength;
+    };
+    let error = 0;
+    let power = 0;
+    await this.#checkpoint.stream(
+      name,
+      async (chunk) => {
+        const values = toFloat32(chunk, dtype);
+        const stored = quantize(values, format);
+        await put(stored.codes, "codes");
+        await put(stored.scales, "scales");
+        if (stored.offsets) await put(stored.offsets, "offsets");
+        const back = dequantize(stored, format);
+        for (let i = 0; i < values.length; i++) {
+          error += (back[i]! - values[i]!) ** 2;
+          power += values[i]! ** 2;
+        }
+        progress(chunk.length);
+      },
+      { chunkBytes: Math.max(1, Math.floor(CHUNK_BYTES / rowBytes)) * rowBytes },
+    );
+    return power === 0 ? 0 : Math.sqrt(error / power);
+  }
+}
+
+/** What a stored tensor becomes. */
+function entriesOf({ name, dtype, shape }: StoredTensor, format: QuantFormat | undefined): Entry[] {
+  if (!format) return [{ name, dtype, shape }];
+  const [O = 0, C = 0] = shape;
+  const { scales, offsets } = companions(name);
+  const half = { dtype: "F16", shape: [O, C / GROUP] } as const;
+  return [
+    format === "int8" ? { name, dtype: "I8", shape } : { name, dtype: "U32", shape: [O, C / 8] },
+    { name: scales, ...half },
+    ...(format === "int4-affine" ? [{ name: offsets, ...half }] : []),
+  ];
+}
+
+/** Configuration, index, tokenizer and the like; weights in other formats stay behind. */
+async function copyRest(
+  input: string,
+  output: string,
+  format: QuantFormat,
+  checkpoint: Checkpoint,
+  sharded: { index: Record<string, string>; outputBytes: number } | undefined,
+): Promise<void> {
+  const json = (file: string, value: unknown) => writeWhole(join(output, file), `${JSON.stringify(value, null, 2)}\n`);
+  for (const entry of await readdir(input, { withFileTypes: true })) {
+    const isWeights = /\.(safetensors|bin|pth?|gguf|onnx|h5|msgpack)$|\.index\.json$/.test(entry.name);
+    if (entry.isDirectory() || entry.name.startsWith(".") || isWeights || entry.name === "config.json") continue;
+    await copyFile(join(input, entry.name), join(output, basename(entry.name)));
+  }
+  const quantization = { quant_method: QUANT_METHOD, format, group_size: GROUP };
+  await json("config.json", { ...checkpoint.config, quantization_config: quantization });
+  if (!sharded) return;
+  const { index, outputBytes } = sharded;
+  await json("model.safetensors.index.json", { metadata: { total_size: outputBytes }, weight_map: index });
+}
+
+async function writeWhole(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.tmp`, text);
+  await rename(`${path}.tmp`, path);
+}
