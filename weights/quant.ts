@@ -14,17 +14,10 @@ export interface StoredCodes {
   readonly offsets: Uint16Array<ArrayBuffer> | undefined;
 }
 
-/** Half a step up or down goes to the even neighbour, as on the GPU. */
-function roundEven(x: number): number {
-  const rounded = Math.round(x);
-  return rounded - x === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
-}
+/** Adding it to a number below 2⁵¹ leaves no room for fractions; halves go to the even neighbour, as on the GPU. */
+const ROUND = 1.5 * 2 ** 52;
 
-const clamp = (x: number, low: number, high: number): number => Math.min(high, Math.max(low, x));
-
-/** Code of `x` under a scale; a scale of 0 means that all of the group is (nearly) 0. */
-const codeOf = (x: number, scale: number, low: number, high: number): number =>
-  scale === 0 ? 0 : clamp(roundEven(Math.fround(x / scale)), low, high);
+const clamp = (x: number, low: number, high: number): number => (x < low ? low : x > high ? high : x);
 
 /**
  * Rounds each group of 32 to the nearest codes. Scales are rounded to halves first, so that codes fit the scale that is stored.
@@ -43,15 +36,23 @@ export function quantize(values: Float32Array, format: QuantFormat): StoredCodes
   const offsets = format === "int4-affine" ? new Uint16Array(groups) : undefined;
   const perWord = 32 / bits;
   const mask = bits === 4 ? 15 : 255;
+  let at = 0;
   for (let g = 0; g < groups; g++) {
     const start = g * GROUP;
     const { scale, offset, low, high, base } = fit(values, start, format);
     scales[g] = scale;
     if (offsets) offsets[g] = offset;
-    const [s, b] = [fromHalf(scale), fromHalf(offset)];
-    for (let i = 0; i < GROUP; i++) {
-      const code = codeOf(Math.fround(values[start + i]! - b), s, low, high) + base;
-      codes[Math.floor((start + i) / perWord)]! |= (code & mask) << ((i % perWord) * bits);
+    const s = fromHalf(scale);
+    const b = fromHalf(offset);
+    for (let first = start; first < start + GROUP; first += perWord) {
+      let word = 0;
+      for (let i = 0; i < perWord; i++) {
+        const steps = Math.fround(Math.fround(values[first + i]! - b) / s);
+        // A scale of 0 means that all of the group is (nearly) 0.
+        const code = s === 0 ? base : clamp(steps + ROUND - ROUND, low, high) + base;
+        word |= (code & mask) << (i * bits);
+      }
+      codes[at++] = word;
     }
   }
   return { codes, scales, offsets };
@@ -80,13 +81,19 @@ function fit(values: Float32Array, start: number, format: QuantFormat) {
 export function dequantize({ codes, scales, offsets }: StoredCodes, format: QuantFormat): Float32Array<ArrayBuffer> {
   const bits = CODE_BITS[format];
   const perWord = 32 / bits;
+  const mask = bits === 4 ? 15 : 255;
+  const base = format === "int4" ? 8 : 0;
   const values = new Float32Array(codes.length * perWord);
-  for (let i = 0; i < values.length; i++) {
-    const word = codes[Math.floor(i / perWord)]!;
-    const raw = (word >>> ((i % perWord) * bits)) & (bits === 4 ? 15 : 255);
-    const code = format === "int8" ? (raw << 24) >> 24 : format === "int4" ? raw - 8 : raw;
-    const g = Math.floor(i / GROUP);
-    values[i] = code * fromHalf(scales[g]!) + (offsets ? fromHalf(offsets[g]!) : 0);
+  let at = 0;
+  for (let g = 0; g < scales.length; g++) {
+    const scale = fromHalf(scales[g]!);
+    const offset = offsets ? fromHalf(offsets[g]!) : 0;
+    for (let word = (g * GROUP) / perWord; word < ((g + 1) * GROUP) / perWord; word++) {
+      for (let shift = 0; shift < 32; shift += bits) {
+        const raw = (codes[word]! >>> shift) & mask;
+        values[at++] = (bits === 8 ? (raw << 24) >> 24 : raw - base) * scale + offset;
+      }
+    }
   }
   return values;
 }
