@@ -11,14 +11,13 @@ import conv2d from "./conv2d.ref.ts";
 import depthwiseConv2d from "./depthwise_conv2d.ref.ts";
 import embed from "./embed.ref.ts";
 import embedQuantized from "./embed_quantized.ref.ts";
-import kvWrite from "./kv_write.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
 import quantize from "./quantize.ref.ts";
 import resize from "./resize.ref.ts";
 import rmsNorm from "./rms_norm.ref.ts";
-import rope from "./rope.ref.ts";
+import ropeKv from "./rope_kv.ref.ts";
 import sample from "./sample.ref.ts";
 import sampleLogprobs from "./sample_logprobs.ref.ts";
 import swiglu from "./swiglu.ref.ts";
@@ -34,14 +33,13 @@ export const suites: readonly AnySuite[] = [
   depthwiseConv2d,
   embed,
   embedQuantized,
-  kvWrite,
   layerNorm,
   linear,
   linearQuantized,
   quantize,
   resize,
   rmsNorm,
-  rope,
+  ropeKv,
   sample,
   sampleLogprobs,
   swiglu,

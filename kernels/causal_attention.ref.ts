@@ -1,8 +1,8 @@
 import { attendRef } from "./attention.ref.ts";
 import { defineSuite, f32, type HostTensor } from "./case.ts";
 import { type CausalAttentionVariant, causalAttentionBy } from "./causal_attention.ts";
-import type { CacheLayout } from "./kv_write.ts";
 import { hasEightLanes } from "./lanes.ts";
+import type { CacheLayout } from "./rope_kv.ts";
 
 /** The packed projection is wider than the queries: its first columns are they. */
 export function causalAttentionRef(

@@ -2,8 +2,8 @@ import { ShapeError } from "../src/errors.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
-import type { CacheLayout } from "./kv_write.ts";
 import { hasEightLanes } from "./lanes.ts";
+import type { CacheLayout } from "./rope_kv.ts";
 
 const BUFFERS = { q: "read", keys: "read", values: "read", y: "update" } as const;
 const PARAMS = {

@@ -1,8 +1,7 @@
 import { causalAttention } from "../../../kernels/causal_attention.ts";
-import { kvWrite } from "../../../kernels/kv_write.ts";
 import { linear } from "../../../kernels/linear.ts";
 import { rmsNorm } from "../../../kernels/rms_norm.ts";
-import { ropeInPlace } from "../../../kernels/rope.ts";
+import { ropeAndCache } from "../../../kernels/rope_kv.ts";
 import { swiglu } from "../../../kernels/swiglu.ts";
 import type { Weights } from "../../../weights/weights.ts";
 import type { Matrix } from "../../tensor/quantized.ts";
@@ -94,8 +93,7 @@ class Attention {
     const mixed = qkv.like([qkv.shape[0]!, heads * headDim]);
     for (const { rope, keys, values, start, row, tokens } of sequences) {
       const layout = { heads, kvHeads, headDim, start, row, tokens };
-      ropeInPlace(qkv, rope, { ...layout, heads: heads + kvHeads, rotaryDim }); // queries and keys, not values
-      kvWrite(qkv, keys, values, layout);
+      ropeAndCache(qkv, rope, keys, values, { ...layout, rotaryDim });
       causalAttention(qkv, keys, values, layout, mixed);
     }
     gpu.mark(`${this.#name}.attn_out`, mixed);
