@@ -5,7 +5,8 @@ import { interleave, quantize } from "../weights/quant.ts";
 import { defineSuite, f32, type HostTensor, scaled, u32 } from "./case.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { linearRef } from "./linear.ref.ts";
-import { linearQuantizedBy, type QuantizedPlan } from "./linear_quantized.ts";
+import { fusedSwiglu, linearQuantizedBy, type QuantizedPlan } from "./linear_quantized.ts";
+import { swigluRef } from "./swiglu.ref.ts";
 
 /** Weight [o, c] of a matrix in the layout of `QuantizedTensor`, for every o and c. */
 export function weightsRef(
@@ -58,6 +59,8 @@ interface Case extends QuantizedPlan {
   readonly outputs: number;
   readonly bias?: boolean;
   readonly residual?: boolean;
+  /** Gates and ups: the result is `swiglu` of them. */
+  readonly swiglu?: boolean;
   /** Activations stay f32 whatever the precision, as in the language model. */
   readonly wide?: boolean;
 }
@@ -68,6 +71,12 @@ const CASES: readonly Case[] = [
   { format: "int4", rows: 17, inputs: 896, outputs: 512, wide: true }, // prefill
   { format: "int8", rows: 1, inputs: 896, outputs: 800, wide: true }, // part of the head
 ];
+
+/** The fused gate: whole blocks, an odd number of them, and a last workgroup that is not full. */
+const GATED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatMap((format): Case[] => [
+  { variant: "row", format, rows: 3, inputs: 96, outputs: 80, swiglu: true },
+  { variant: "lanes_row", format, rows: 1, inputs: 96, outputs: 80, swiglu: true, wide: true },
+]);
 
 const VARIANTS = ["tile", "row", "lanes", "lanes_row"] as const;
 
@@ -85,7 +94,7 @@ const FORCED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatM
 
 export default defineSuite<Case>({
   name: "linear_quantized",
-  cases: [...CASES, ...FORCED],
+  cases: [...CASES, ...FORCED, ...GATED],
   inputs({ format, rows, inputs, outputs, wide, ...has }, random) {
     const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
     return {
@@ -95,12 +104,15 @@ export default defineSuite<Case>({
       ...(has.residual && { residual: free(random([rows, outputs])) }),
     };
   },
-  run({ x, bias, residual, ...codes }, { format, inputs, outputs, variant, maxBytes }) {
+  run({ x, bias, residual, ...codes }, { format, inputs, outputs, variant, maxBytes, swiglu }) {
+    const weight = quantizedTensor(codes, format, [outputs, inputs]);
+    if (swiglu) return fusedSwiglu(x!, weight, variant === "row" ? variant : "lanes_row")!;
     const plan = { ...(variant && { variant }), ...(maxBytes && { maxBytes }) };
-    return linearQuantizedBy(plan, x!, quantizedTensor(codes, format, [outputs, inputs]), { bias, residual });
+    return linearQuantizedBy(plan, x!, weight, { bias, residual });
   },
-  reference({ x, codes, scales, bias, residual }, { format, inputs, outputs }) {
-    return linearRef(x!, weightsRef(codes!, scales!, format, outputs, inputs), outputs, { bias, residual });
+  reference({ x, codes, scales, bias, residual }, { format, rows, inputs, outputs, swiglu }) {
+    const y = linearRef(x!, weightsRef(codes!, scales!, format, outputs, inputs), outputs, { bias, residual });
+    return swiglu ? swigluRef(y, rows, outputs / 2) : y;
   },
   tolerance: { f32: 1e-11, f16: 1e-6 },
   bytes: ({ format, rows, inputs, outputs }, element) =>

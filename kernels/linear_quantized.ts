@@ -1,6 +1,6 @@
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
-import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
+import { GROUP, type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { hasEightLanes } from "./lanes.ts";
@@ -29,7 +29,7 @@ const row = defineKernel({
   source: new URL("../shaders/linear_quantized_row.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: ["WORKGROUP_SIZE", ...OVERRIDES],
+  overrides: ["WORKGROUP_SIZE", ...OVERRIDES, "SWIGLU"],
 });
 
 const lanes = defineKernel({
@@ -46,7 +46,7 @@ const lanesRow = defineKernel({
   source: new URL("../shaders/linear_quantized_lanes_row.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: OVERRIDES,
+  overrides: [...OVERRIDES, "SWIGLU"],
   features: ["subgroups"],
 });
 
@@ -120,6 +120,32 @@ export function linearQuantizedBy(
       launch(variant, { ...part, bias }, slice, first * BLOCK);
     }
   }
+  return y;
+}
+
+/**
+ * `swiglu(x · weightᵀ)` in one run: a gate and what it gates meet in registers. See `swiglu`.
+ *
+ * @param x       [T, C]
+ * @param weight  [2I, C]: gates, then ups
+ * @returns       [T, I]; undefined where no shader does it, which is so for many rows, for numbers, and for odd sizes
+ */
+export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: "row" | "lanes_row"): Tensor | undefined {
+  if (!(weight instanceof QuantizedTensor)) return undefined;
+  const { gpu } = x;
+  const { T, C } = x.dims("T C");
+  const [O, inputs] = weight.shape;
+  expectShape("linear: x", x, [T, inputs]);
+  const chosen = variant ?? pickQuantized(T, gpu.adapter);
+  const isBound = Math.max(weight.codes.bytes, weight.scales.bytes) <= gpu.maxBindingBytes;
+  if (!isBound || O % (2 * BLOCK) !== 0 || (chosen !== "row" && chosen !== "lanes_row")) return undefined;
+  const y = x.like([T, O / 2]);
+  const { codes, scales, format } = weight;
+  const tensors = { x, codes, scales, bias: undefined, residual: undefined, y };
+  const params = { rows: T, inputs: C, outputs: O, first: 0, stride: O / 2, groups: 2 * Math.ceil(C / GROUP / 2) };
+  const overrides = { FORMAT: FORMATS[format], SWIGLU: true };
+  if (chosen === "row") row.run(tensors, params, { workgroups: (T * O) / (2 * BLOCK), overrides });
+  else lanesRow.run(tensors, params, { workgroups: Math.ceil(O / 32), overrides });
   return y;
 }
 

@@ -8,6 +8,7 @@
 override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
 override HAS_BIAS: bool = false;
 override HAS_RESIDUAL: bool = false;
+override SWIGLU: bool = false;  // y[o] = sum[o + O/2] · silu(sum[o]): gates, then as many ups
 
 struct Params {
   rows: u32,     // R
@@ -25,6 +26,11 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<residual_t>;  // [R, O]
 @group(0) @binding(5) var<storage, read_write> y: array<y_t>;          // [R, O]
 @group(1) @binding(0) var<uniform> params: Params;
+
+fn swiglu(gate: f32, up: f32) -> f32 {
+  let e = exp(-abs(gate));
+  return up * gate * select(e, 1.0, gate >= 0.0) / (1.0 + e);
+}
 
 fn finish(row: u32, column: u32, sum: f32) {
   let o = params.first + column;
@@ -97,13 +103,23 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let part = group.y * groups.x + group.x;
-  let block = min(part * 4 + vec4u(0, 1, 2, 3), vec4u((params.outputs + 7) / 8 - 1));
+  // Blocks of 8 outputs; with SWIGLU two of gates and the two of ups that belong to them.
+  let blocks = (params.outputs + 7) / 8;
+  let gates = min(part * 2 + vec2u(0, 1), vec2u(blocks / 2 - 1));
+  let block = select(min(part * 4 + vec4u(0, 1, 2, 3), vec4u(blocks - 1)), vec4u(gates, gates + blocks / 2), SWIGLU);
   let at = block * params.groups * select(8u, 16u, FORMAT == 2) + lane;
   let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane;
   var sums = vec4f();
   for (var g = 0u; g < params.inputs / 32; g++) {
     let s = transpose(mat4x2f(scale_of(scale.x, g), scale_of(scale.y, g), scale_of(scale.z, g), scale_of(scale.w, g)));
     sums += products(vec4f(x[g * 8 + lane]), s[0], s[1], at, g);
+  }
+  if (SWIGLU) {
+    for (var j = 0u; j < 2; j++) {
+      let o = part * 16 + j * 8 + lane;
+      if (o < params.outputs / 2) { y[o] = y_t(swiglu(sums[j], sums[j + 2])); }
+    }
+    return;
   }
   let column = part * 32 + lane;
   for (var j = 0u; j < 4; j++) {

@@ -7,6 +7,7 @@ override WORKGROUP_SIZE: u32 = 64;
 override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
 override HAS_BIAS: bool = false;
 override HAS_RESIDUAL: bool = false;
+override SWIGLU: bool = false;  // y[r, o] = sum[r, o + O/2] · silu(sum[r, o]): gates, then as many ups
 
 struct Params {
   rows: u32,     // R
@@ -25,7 +26,12 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> y: array<y_t>;          // [R, O]
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<workgroup> partial: array<f32, WORKGROUP_SIZE>;
+var<workgroup> partial: array<vec2f, WORKGROUP_SIZE>;
+
+fn swiglu(gate: f32, up: f32) -> f32 {
+  let e = exp(-abs(gate));
+  return up * gate * select(e, 1.0, gate >= 0.0) / (1.0 + e);
+}
 
 fn finish(row: u32, column: u32, sum: f32) {
   let o = params.first + column;
@@ -69,17 +75,8 @@ fn products(w: vec4u, at: u32) -> vec2f {
   return sums;
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
-  let part = group.y * groups.x + group.x;
-  let blocks = (params.outputs + 7) / 8;
-  let row = part / blocks;
-  let block = part % blocks;
-  if (row >= params.rows) { return; }
+// This thread's share of the sum of output `lane` of a block.
+fn share(block: u32, row: u32, thread: u32) -> f32 {
   let lane = thread % 8;
   let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane;
   let start = row * (params.inputs / 4);
@@ -95,11 +92,29 @@ fn main(
       sum += s.x * p.x + s.y * p.y;
     }
   }
-  partial[thread] = sum;
+  return sum;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let part = group.y * groups.x + group.x;
+  let all_blocks = (params.outputs + 7) / 8;
+  let blocks = select(all_blocks, all_blocks / 2, SWIGLU);
+  let row = part / blocks;
+  let block = part % blocks;
+  if (row >= params.rows) { return; }
+  partial[thread] = vec2f(share(block, row, thread), 0);
+  if (SWIGLU) { partial[thread].y = share(block + blocks, row, thread); }
   workgroupBarrier();
   for (var half = WORKGROUP_SIZE / 2; half >= 8; half /= 2) {
     if (thread < half) { partial[thread] += partial[thread + half]; }
     workgroupBarrier();
   }
-  if (thread < 8 && block * 8 + thread < params.outputs) { finish(row, block * 8 + thread, partial[thread]); }
+  let o = block * 8 + thread;
+  if (thread >= 8 || o >= params.outputs) { return; }
+  if (SWIGLU) { y[row * params.stride + o] = y_t(swiglu(partial[thread].x, partial[thread].y)); } else { finish(row, o, partial[thread].x); }
 }

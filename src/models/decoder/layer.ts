@@ -1,5 +1,6 @@
 import { causalAttention } from "../../../kernels/causal_attention.ts";
 import { linear } from "../../../kernels/linear.ts";
+import { fusedSwiglu } from "../../../kernels/linear_quantized.ts";
 import { rmsNorm } from "../../../kernels/rms_norm.ts";
 import { ropeAndCache } from "../../../kernels/rope_kv.ts";
 import { swiglu } from "../../../kernels/swiglu.ts";
@@ -123,7 +124,10 @@ class GatedMlp {
 
   /** [T, D] → [T, D], `residual` added */
   forward(x: Tensor, residual: Tensor): Tensor {
-    const gateUp = x.gpu.mark(`${this.#name}.gate_up_proj`, linear(x, this.#gateUp)); // [T, 2·I]
-    return linear(swiglu(gateUp), this.#down, { residual });
+    const { gpu } = x;
+    // A recorder wants to see gates and ups.
+    const fused = gpu.recorder ? undefined : fusedSwiglu(x, this.#gateUp);
+    const inner = fused ?? swiglu(gpu.mark(`${this.#name}.gate_up_proj`, linear(x, this.#gateUp))); // [T, I]
+    return linear(inner, this.#down, { residual });
   }
 }
