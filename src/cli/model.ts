@@ -13,6 +13,7 @@ export const MODEL_FLAGS = {
   projector: { type: "string" },
   language: { type: "string" },
   dtype: { type: "string" },
+  quantize: { type: "string" },
   resize: { type: "string" },
   "image-size": { type: "string" },
   "no-orientation": { type: "boolean" },
@@ -21,6 +22,7 @@ export const MODEL_FLAGS = {
 export const MODEL_USAGE = `  --model DIR          checkpoint folder or address; default: the tiny one that comes with the program
   --vision DIR         with --language, and --projector: put a model together from parts
   --dtype f32|f16      precision; default: as stored, where the adapter can
+  --quantize FORMAT    int4, int4-affine or int8: round the language model while it loads
   --resize pad|crop    how an image becomes square; default: the checkpoint's way
   --image-size N       side of that square in pixels, a multiple of 64
   --no-orientation     do not turn photos upright by their EXIF tag`;
@@ -31,6 +33,7 @@ export interface ModelValues {
   readonly projector?: string;
   readonly language?: string;
   readonly dtype?: string;
+  readonly quantize?: string;
   readonly resize?: string;
   readonly "image-size"?: string;
   readonly "no-orientation"?: boolean;
@@ -69,6 +72,7 @@ export async function loadFrom(values: ModelValues, options: Pick<LoadOptions, "
   const source = sourceOf(values);
   const checked = {
     dtype: choice("dtype", values.dtype, "f32", "f16"),
+    quantize: choice("quantize", values.quantize, "int4", "int4-affine", "int8"),
     resize: choice("resize", values.resize, "pad", "crop"),
     imageSize: integer("image-size", values["image-size"], 64),
     orientation: !values["no-orientation"],
