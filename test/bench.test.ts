@@ -50,7 +50,7 @@ for (const shape of ["fastvlm-0.5b", "phi-4-mini", "phi-4"]) {
 
 test("reading a prompt in two parts is the work of reading it at once, but for one more look at weights and logits", () => {
   const config = decoderConfig(CONFIGS["fastvlm-0.5b"]!.config);
-  const storage = { weight: 2, embedding: 2, cache: 2 };
+  const storage = { weight: 2, table: 2, cache: 2 };
   const flops = (part: { tokens: number; past?: number }): number => decoderWork(config, part, storage).flops;
   const logits = 2 * decoderParameters(config).head;
   assert.equal(flops({ tokens: 300 }), flops({ tokens: 100 }) + flops({ tokens: 200, past: 100 }) - logits);

@@ -47,7 +47,7 @@ export interface Measured {
   readonly profile?: readonly { readonly kernel: string; readonly runs: number; readonly ms: number }[];
 }
 
-/** Bytes of a weight of the language model, scales included. */
+/** Bytes of a weight of the language model, with its share of a half's scale per 32. */
 const QUANTIZED = { int4: 4 / 8 + 2 / 32, int8: 1 + 2 / 32 };
 
 /** Loads the model, asks once cold and `runs` times warm, and loads it again. */
@@ -107,7 +107,8 @@ async function reload(source: Parameters<typeof FastVLM.load>[0], options: LoadO
 /** How the language model's numbers are stored when its weights are `quantize`d or not. */
 export function storageOf(dtype: "f32" | "f16", quantize: "int4" | "int8" | undefined): Storage {
   const element = BYTES[dtype];
-  return { weight: quantize ? QUANTIZED[quantize] : element, embedding: element, cache: element };
+  const [weight, table] = quantize ? [QUANTIZED[quantize], QUANTIZED.int8] : [element, element];
+  return { weight, table, cache: element };
 }
 
 /** The tower's work on an image of `size` × `size` pixels. */

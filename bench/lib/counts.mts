@@ -109,8 +109,8 @@ export function connectorWork(
 export interface Storage {
   /** A weight of a linear layer, scales included. */
   readonly weight: number;
-  /** An element of the embedding (and of the head, where it is the embedding). */
-  readonly embedding: number;
+  /** An element of the embedding, and of the head. */
+  readonly table: number;
   /** A key or value. */
   readonly cache: number;
 }
@@ -124,18 +124,14 @@ export const decoderParameters = (config: DecoderConfig): { layers: number; head
 export function decoderWork(
   config: DecoderConfig,
   { tokens, past = 0 }: { tokens: number; past?: number },
-  { weight, embedding, cache }: Storage,
+  { weight, table, cache }: Storage,
 ): Work {
-  const { hiddenSize: D, heads, kvHeads, headDim, layers, tied } = config;
+  const { hiddenSize: D, heads, kvHeads, headDim, layers } = config;
   const parameters = decoderParameters(config);
   const seen = tokens * past + (tokens * (tokens + 1)) / 2; // pairs of query and key
   const keyBytes = 2 * layers * kvHeads * headDim * cache;
   return {
     flops: 2 * tokens * parameters.layers + 4 * layers * heads * headDim * seen + 2 * parameters.head,
-    bytes:
-      parameters.layers * weight +
-      parameters.head * (tied ? embedding : weight) +
-      tokens * D * embedding +
-      keyBytes * (past + tokens),
+    bytes: parameters.layers * weight + parameters.head * table + tokens * D * table + keyBytes * (past + tokens),
   };
 }
