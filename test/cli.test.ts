@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { answerOptions } from "../src/cli/answer_flags.ts";
 import { integer, number, parseFlags, withAliases } from "../src/cli/args.ts";
 import { readCommand } from "../src/cli/chat_commands.ts";
 import { historyFile, readHistory, writeHistory } from "../src/cli/history.ts";
@@ -35,6 +36,18 @@ describe("flags", () => {
     for (const value of ["", "1e", "NaN", "Infinity", "two"]) assert.throws(() => number("x", value), InputError);
     assert.deepEqual([number("x", undefined), number("x", "-1.5"), number("x", "1e-3")], [undefined, -1.5, 0.001]);
     for (const value of ["", "-1", "1.5", "0x10", "8"]) assert.throws(() => integer("x", value, 0, 7), InputError);
+  });
+
+  test("a schema for the answer", () => {
+    const file = join(folder, "schema.json");
+    writeFileSync(file, '{"type":"object"}');
+    assert.deepEqual(answerOptions({ "json-schema": file }).format, {
+      type: "json_schema",
+      schema: { type: "object" },
+    });
+    writeFileSync(file, "{");
+    for (const path of [file, join(folder, "none.json")])
+      assert.throws(() => answerOptions({ "json-schema": path }), { name: "InputError", message: /^--json-schema: / });
   });
 
   test("the model: named, made of parts, or the one that comes along", () => {

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { InputError } from "../errors.ts";
 import type { ChatOptions, ContentPart } from "../pipeline/types.ts";
 import type { VideoOptions } from "../video/types.ts";
 import { choice, integer, number } from "./args.ts";
@@ -14,6 +16,7 @@ export const ANSWER_FLAGS = {
   "presence-penalty": { type: "string" },
   seed: { type: "string" },
   stop: { type: "string", multiple: true },
+  "json-schema": { type: "string" },
 } as const;
 
 export const ANSWER_USAGE = `  --max-tokens N       longest answer, in tokens; default 256
@@ -24,7 +27,8 @@ export const ANSWER_USAGE = `  --max-tokens N       longest answer, in tokens; d
   --repetition-penalty X, --frequency-penalty X, --presence-penalty X
                        make tokens less likely that were already used
   --seed N             same seed, same answer
-  --stop TEXT          ends the answer where it would appear; may be given several times`;
+  --stop TEXT          ends the answer where it would appear; may be given several times
+  --json-schema FILE   the answer is JSON that is valid by this schema`;
 
 type Values<Flags> = { readonly [Name in keyof Flags]?: Flags[Name] extends { multiple: true } ? string[] : string };
 
@@ -40,7 +44,23 @@ export function answerOptions(values: Values<typeof ANSWER_FLAGS>): ChatOptions 
     presencePenalty: number("presence-penalty", values["presence-penalty"]),
     seed: integer("seed", values.seed, 0),
     stop: values.stop,
+    format: values["json-schema"] === undefined ? undefined : schemaFormat(values["json-schema"]),
   };
+}
+
+function schemaFormat(path: string): ChatOptions["format"] {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new InputError(`--json-schema: ${path}: ${code === "ENOENT" ? "no such file" : `cannot be read (${code})`}`);
+  }
+  try {
+    return { type: "json_schema", schema: JSON.parse(text) };
+  } catch (cause) {
+    throw new InputError(`--json-schema: ${path}: expected JSON: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** Flags of every command that reads videos. */

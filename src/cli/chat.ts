@@ -149,6 +149,7 @@ class Conversation {
       }
       process.stdout.write("\n");
     } catch (error) {
+      waiting.clear();
       if (!answer.signal.aborted) throw error;
       process.stdout.write("\n");
       this.#note("Stopped.");
