@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { pickAttention } from "../kernels/attention.ts";
 import { pickCausalAttention } from "../kernels/causal_attention.ts";
 import { pickLinear } from "../kernels/linear.ts";
+import { pickQuantized } from "../kernels/linear_quantized.ts";
 import { DRY_ADAPTER } from "../src/gpu/device.ts";
 
 const eight = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 8 };
@@ -23,6 +24,13 @@ test("linear: elsewhere rows for decoding and tiles for the rest", () => {
     assert.equal(pickLinear({ rows: 8, inputs: 896 }, adapter), "tile");
     assert.equal(pickLinear({ rows: 1, inputs: 37 }, adapter), "tile");
   }
+});
+
+test("linear, quantised: the same, whatever the number of inputs", () => {
+  assert.equal(pickQuantized(288, eight), "lanes");
+  assert.equal(pickQuantized(1, eight), "lanes_row");
+  assert.equal(pickQuantized(7, wide), "row");
+  assert.equal(pickQuantized(8, varying), "tile");
 });
 
 test("attention follows the subgroups", () => {

@@ -19,9 +19,11 @@ import { ropeAndCache } from "../kernels/rope_kv.ts";
 import { ropeTable } from "../kernels/rope_table.ts";
 import { swiglu } from "../kernels/swiglu.ts";
 import { toHalfArray } from "../src/tensor/half.ts";
+import { QuantizedTensor } from "../src/tensor/quantized.ts";
 import type { Shape } from "../src/tensor/shape.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { denseLayout, depthwiseLayout } from "../weights/layout.ts";
+import { interleave } from "../weights/quant.ts";
 import { bytesOf, fromChannelsLast, type Golden, goldens, permute } from "./goldens.ts";
 import { gpu } from "./gpu.ts";
 
@@ -158,6 +160,21 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
   },
   argmax: (bench) => ({ y: argmax(bench.tensor("x")) }),
   linear: (bench) => ({ y: linear(bench.tensor("x"), bench.tensor("w"), { bias: bench.optional("b") }) }),
+  int4_matmul(bench) {
+    const { K, N, asymmetric } = bench.golden.params as { K: number; N: number; asymmetric: boolean };
+    const stored = (name: string) => bytesOf("kernels", `${bench.golden.name}.${name}`).bytes.buffer;
+    const format = asymmetric ? "int4-affine" : "int4";
+    const codes = {
+      codes: new Uint32Array(stored("w_packed")),
+      scales: new Uint16Array(stored("scale")),
+      offsets: asymmetric ? new Uint16Array(stored("bias")) : undefined,
+    };
+    const weight = QuantizedTensor.empty(gpu, format, [N, K]);
+    const words = interleave(codes, format, K);
+    gpu.write(weight.codes, 0, new Uint8Array(words.codes.buffer));
+    gpu.write(weight.scales, 0, new Uint8Array(words.scales.buffer));
+    return { y: linear(bench.tensor("x"), weight) };
+  },
   rope(bench) {
     const { rotary_dim: rotaryDim, head_dim: headDim } = bench.golden.params as RopeParams;
     const { rows, count } = ropeRows(bench);
