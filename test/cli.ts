@@ -23,8 +23,9 @@ export interface Running {
 }
 
 /** Starts a script; by default the command line. */
-export function start(args: readonly string[], script = MAIN, env: NodeJS.ProcessEnv = {}): Running {
+export function start(args: readonly string[], script = MAIN, env: NodeJS.ProcessEnv = {}, cwd?: string): Running {
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", script, ...args], {
+    ...(cwd !== undefined && { cwd }),
     env: { ...process.env, NODE_TEST_CONTEXT: undefined, NO_COLOR: "1", FORCE_COLOR: undefined, ...env },
   });
   const text = { stdout: "", stderr: "" };

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { MODEL, start } from "./cli.ts";
@@ -36,4 +38,23 @@ test("examples/chat.ts", async () => {
 
 test("the embedded checkpoint answers", { skip: !existsSync(EMBEDDED) && "it is not in this checkout" }, async () => {
   assert.match(await runExample("video.ts", []), /rocket/i);
+});
+
+test("the README's programs, one after the other", async (context) => {
+  const folder = mkdtempSync(join(tmpdir(), "fastvlm-readme-"));
+  context.after(() => rmSync(folder, { recursive: true }));
+  for (const name of ["photo.jpg", "before.jpg", "after.jpg"]) copyFileSync(PICTURE, join(folder, name));
+  copyFileSync(fileURLToPath(new URL("videos/h264.mp4", import.meta.url)), join(folder, "clip.mp4"));
+  cpSync(MODEL, join(folder, "FastVLM-0.5B"), { recursive: true });
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const library = readme.slice(readme.indexOf("\n## Library\n"), readme.indexOf("\n## Supported checkpoints\n"));
+  const programs = [...library.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code!);
+  assert.equal(programs.length, 8);
+  const entry = new URL("../src/node.ts", import.meta.url).href;
+  writeFileSync(join(folder, "readme.ts"), programs.join("").replace('"fastvlm"', JSON.stringify(entry)));
+  const { child, ended } = start([], join(folder, "readme.ts"), {}, folder);
+  child.stdin.end();
+  const { code, stdout, stderr } = await ended;
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /(indoors|outdoors)\n$/);
 });
