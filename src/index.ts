@@ -8,6 +8,7 @@ export type { Pixels } from "./image/pixels.ts";
 export { FastVLM } from "./pipeline/fastvlm.ts";
 export type { Logprobs, SamplingOptions } from "./pipeline/sampling.ts";
 export type { Session } from "./pipeline/session.ts";
+export type { AnswerFormat } from "./pipeline/structured.ts";
 export type {
   ChatOptions,
   Composition,

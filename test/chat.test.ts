@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
-import { ContextError, FastVLM, InputError, type Message, type Progress } from "../src/node.ts";
+import { type AnswerFormat, ContextError, FastVLM, InputError, type Message, type Progress } from "../src/node.ts";
 import { StopTexts } from "../src/pipeline/stop_texts.ts";
 import { golden, grey, resultOf, stagesDuring } from "./answers.ts";
 
@@ -85,6 +85,20 @@ test("a video is its frames in order, seen in batches, with as many tokens as as
   const timed = await ask({ ...clip, timestamps: true });
   assert.ok(timed.usage.promptTokens > video.usage.promptTokens);
   await assert.rejects(ask({ ...clip, tokensPerFrame: 5 }), InputError);
+});
+
+test("an answer has the form that was asked for, those that overlap each its own", async () => {
+  const ask = (format: AnswerFormat) => resultOf(vlm.chat([about("Well?")], { format, maxTokens: 60 }));
+  const [choice, number, free] = await Promise.all([
+    ask({ type: "choice", choices: ["yes", "no", "perhaps"] }),
+    ask({ type: "regex", pattern: "[0-9]{3}-[a-f]{2}" }),
+    resultOf(vlm.chat([about("Well?")], { maxTokens: 9 })),
+  ]);
+  assert.ok(["yes", "no", "perhaps"].includes(choice.text), choice.text);
+  assert.match(number.text, /^[0-9]{3}-[a-f]{2}$/);
+  assert.equal(number.finishReason, "stop");
+  assert.deepEqual(free.tokens, (await resultOf(vlm.chat([about("Well?")], { maxTokens: 9 }))).tokens);
+  await assert.rejects(ask({ type: "choice", choices: [] }), InputError);
 });
 
 test("malformed messages and options are refused by name", async () => {

@@ -6,6 +6,7 @@ import type { Picture } from "./picture.ts";
 import { checkSampling, Sampler } from "./sampling.ts";
 import type { Sequence } from "./sequence.ts";
 import { StopTexts } from "./stop_texts.ts";
+import { constrain, formatGrammar } from "./structured.ts";
 import { Trace } from "./trace.ts";
 import type { ChatOptions, Piece, Result } from "./types.ts";
 
@@ -19,6 +20,7 @@ export function checkOptions({ tokenizer }: Loaded, options: ChatOptions): void 
   }
   new StopTexts(options.stop);
   checkSampling(options, tokenizer.vocabSize);
+  if (options.format !== undefined) formatGrammar(options.format);
 }
 
 /** What is to be answered, with options that have been checked. */
@@ -33,13 +35,14 @@ export interface Question {
 
 /** Answers a question, one piece of text at a time; the last piece carries the result. */
 export async function* answer(loaded: Loaded, question: Question): AsyncGenerator<Piece, void, undefined> {
-  const { signal } = question.options;
+  const { signal, format } = question.options;
   for (const picture of picturesOf(question)) await picture.read(signal);
   const reading = performance.now();
   const trace = question.options.trace ? new Trace(loaded.gpu) : undefined;
+  const constraint = format && (await constrain(format, loaded.tokenizer, loaded.stopTokens));
   const cachedTokens = question.sequence.begin(question.prompt);
   const sampler = samplerFor(loaded, question);
-  const generation = generationFor(loaded, question, { sampler, trace });
+  const generation = generationFor(loaded, question, { sampler, constraint, trace });
   try {
     const text = new AnswerText(loaded, question.options);
     const tokens: number[] = [];
@@ -101,7 +104,7 @@ function samplerFor({ gpu, model, tokenizer }: Loaded, { prompt, options }: Ques
 function generationFor(
   { vision, scheduler }: Loaded,
   question: Question,
-  parts: Pick<GenerationOptions, "sampler" | "trace">,
+  parts: Pick<GenerationOptions, "sampler" | "constraint" | "trace">,
 ): Generation {
   const { sequence, options } = question;
   const { signal, onProgress } = options;

@@ -2,6 +2,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Logprobs, Sampler } from "./sampling.ts";
 import type { Scheduler, Speaker } from "./scheduler.ts";
 import type { ReadOptions, Sequence } from "./sequence.ts";
+import type { Constraint } from "./structured.ts";
 import type { Trace } from "./trace.ts";
 
 /** Gives out the image tokens that a sequence's unread slots stand for, and takes them back. */
@@ -13,6 +14,8 @@ export interface Eyes {
 export interface GenerationOptions extends Pick<ReadOptions, "part" | "signal" | "onPart"> {
   readonly eyes: Eyes;
   readonly sampler: Sampler;
+  /** Says which tokens may come next. Default: all may */
+  readonly constraint?: Constraint | undefined;
   /** Records every stage of the first pass and the logits of all; such an answer is decoded by itself. */
   readonly trace?: Trace | undefined;
 }
@@ -47,8 +50,9 @@ export class Generation implements Speaker {
   }
 
   async took(token: number): Promise<void> {
-    const { sampler } = this.#options;
+    const { sampler, constraint } = this.#options;
     this.sequence.push(token);
+    await constraint?.accept(token);
     this.#logprobs = await sampler.logprobs();
   }
 
@@ -57,9 +61,10 @@ export class Generation implements Speaker {
    * that is in doubt.
    */
   async next(): Promise<number> {
-    const { signal } = this.#options;
+    const { signal, sampler, constraint } = this.#options;
     signal?.throwIfAborted();
     try {
+      if (constraint) sampler.mask(constraint.mask());
       this.sequence.checkRegime();
       const token = this.sequence.unread === 1 && this.#token ? await this.#step() : await this.#read();
       signal?.throwIfAborted();
@@ -70,10 +75,11 @@ export class Generation implements Speaker {
     }
   }
 
-  /** Frees the sampler; the sequence stays. */
+  /** Frees the sampler and the constraint; the sequence stays. */
   free(): void {
     this.#scheduler.leave(this);
     this.#options.sampler.free();
+    this.#options.constraint?.free();
   }
 
   #step(): Promise<number> {

@@ -4,6 +4,7 @@ import type { Pixels } from "../image/pixels.ts";
 import type { QuantFormat } from "../tensor/quantized.ts";
 import type { VideoInput, VideoOptions } from "../video/types.ts";
 import type { Logprobs, SamplingOptions } from "./sampling.ts";
+import type { AnswerFormat } from "./structured.ts";
 
 /** A checkpoint folder: a path (Node), a web address, or an object that reads files. */
 export type Source = string | Folder;
@@ -74,6 +75,8 @@ export interface ChatOptions extends SamplingOptions {
   readonly maxTokens?: number | undefined;
   /** Texts that end the answer; they are not part of it. Default: none */
   readonly stop?: string | readonly string[] | undefined;
+  /** What the answer must look like, such as JSON of a schema. Default: anything */
+  readonly format?: AnswerFormat | undefined;
   /** Stops the answer at once, wherever it is; the iterator then throws the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Records every stage; see `Trace`. Such an answer looks at its images anew and is decoded by itself. */
