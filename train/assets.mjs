@@ -3,7 +3,13 @@ import fs from "node:fs";
 import { Resvg } from "@resvg/resvg-js";
 
 const SIZE = 192;
-const FONTS = ["roboto-latin-700", "merriweather-latin-700", "comic-neue-latin-700", "roboto-mono-latin-700", "oswald-latin-600"];
+const FONTS = [
+  "roboto-latin-700",
+  "merriweather-latin-700",
+  "comic-neue-latin-700",
+  "roboto-mono-latin-700",
+  "oswald-latin-600",
+];
 
 const out = process.argv[2] ?? new URL(".assets", import.meta.url).pathname;
 fs.mkdirSync(out, { recursive: true });

@@ -30,7 +30,7 @@ def rocket() -> Clip:
 def main(out: Path) -> None:
     (out / "clip").mkdir(parents=True, exist_ok=True)
     picnic = scene(400, 340, 4, None, [(0, "dog", None), (2, "apple", None), (5, "apple", None), (6, "star", "red")])
-    sign = scene(400, 320, 12, "yellow", [(6, "key", None), (8, "circle", "blue")], "OCEAN", 0)
+    sign = scene(400, 320, 12, "yellow", [(6, "key", None), (8, "circle", "blue")], "OPEN", 0)
     (out / "picture.jpg").write_bytes(jpeg(draw(picnic), 85))
     (out / "sign.jpg").write_bytes(jpeg(draw(sign), 85))
     for i, image in enumerate(draw_clip(rocket())):

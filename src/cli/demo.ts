@@ -26,7 +26,7 @@ const SCENES: readonly Scene[] = [
   {
     what: "picture",
     images: ["picture.jpg"],
-    questions: ["What is in the picture?", "How many apples are there?", "Where is the dog?"],
+    questions: ["What is in the picture?", "What is at the top left?", "What colour is the star?"],
   },
   { what: "picture", images: ["sign.jpg"], questions: ["What does it say?"] },
   {
