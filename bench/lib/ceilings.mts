@@ -2,34 +2,46 @@
 // and its bytes at the second.
 import { linear } from "../../kernels/linear.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
+import { QuantizedTensor } from "../../src/tensor/quantized.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import type { Work } from "./counts.mts";
 
 export interface Ceilings {
-  /** Of a large matrix product by this engine's own kernel. */
+  /** Of a large matrix product by the fastest of this engine's own kernels. */
   readonly flopsPerSecond: number;
   /** Of a large copy on the GPU, bytes read and bytes written. */
   readonly bytesPerSecond: number;
 }
 
-const ROUNDS = 4;
+const ROUNDS = 5;
 
-/** Measures both; about a second. */
+/** Measures both; a few seconds. */
 export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
-  const dtype = gpu.adapter.f16 ? "f16" : "f32";
   const side = gpu.adapter.software ? 1024 : 4096;
-  const [x, weight] = [gpu.empty([side, side], dtype), gpu.empty([side, side], dtype)];
-  clear(gpu, x);
-  clear(gpu, weight);
-  const product = await best(gpu, () => gpu.scope(() => void linear(x, weight)));
-  gpu.release(x);
-  gpu.release(weight);
+  const product = Math.min(...(await products(gpu, side)));
   const bytes = Math.min(gpu.maxBindingBytes, gpu.adapter.software ? 2 ** 26 : 2 ** 29);
   const [from, to] = [gpu.empty([bytes / 4], "f32"), gpu.empty([bytes / 4], "f32")];
   const copied = await best(gpu, () => gpu.copy(from, to));
-  gpu.release(from);
-  gpu.release(to);
+  for (const tensor of [from, to]) gpu.release(tensor);
+  gpu.trim();
   return { flopsPerSecond: (2 * side ** 3) / product, bytesPerSecond: (2 * bytes) / copied };
+}
+
+/** Seconds of a product of square matrices: the tower's, and the language model's with numbers and with codes. */
+async function products(gpu: Gpu, side: number): Promise<number[]> {
+  const half = gpu.adapter.f16 ? "f16" : "f32";
+  const seconds: number[] = [];
+  const codes = QuantizedTensor.empty(gpu, "int4", [side, side]);
+  const numbers = gpu.empty([side, side], half);
+  clear(gpu, numbers);
+  for (const [dtype, weight] of [[half, numbers] as const, ["f32", numbers] as const, ["f32", codes] as const]) {
+    const x = gpu.empty([side, side], dtype);
+    clear(gpu, x);
+    seconds.push(await best(gpu, () => gpu.scope(() => void linear(x, weight))));
+    gpu.release(x);
+  }
+  for (const tensor of [numbers, codes.codes, codes.scales]) gpu.release(tensor);
+  return seconds;
 }
 
 /** Fresh memory may hold anything, and numbers such as NaN or denormals are slow on some adapters. */

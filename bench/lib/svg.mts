@@ -1,5 +1,4 @@
 // Two kinds of charts as SVG text. Colours tell series apart on white and for the colour-blind (Okabe and Ito).
-import { show } from "./stats.mts";
 
 const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
 const FONT = "font-family='Helvetica, Arial, sans-serif' font-size='12'";
@@ -77,7 +76,7 @@ export function barChart(options: {
   const bottom = top + row * bars.length;
   for (const tick of scale) {
     drawn.push(line(x(tick), top - 6, x(tick), bottom, "stroke='#ddd'"));
-    drawn.push(text(x(tick), bottom + 16, show(tick), "text-anchor='middle' fill='#333'"));
+    drawn.push(text(x(tick), bottom + 16, String(Number(tick.toPrecision(6))), "text-anchor='middle' fill='#333'"));
   }
   drawn.push(text(left + plot / 2, bottom + 36, axis, "text-anchor='middle'"));
   for (const [i, { label, parts, mark: at, note }] of bars.entries()) {
@@ -125,11 +124,13 @@ export function lineCharts(
     const y = (value: number): number => top + height - (value / ys.at(-1)!) * height;
     drawn.push(text(x0, 48, chart.title, "font-weight='bold'"));
     for (const tick of xs) {
-      drawn.push(text(x(tick), top + height + 16, show(tick), "text-anchor='middle' fill='#333'"));
+      drawn.push(
+        text(x(tick), top + height + 16, String(Number(tick.toPrecision(6))), "text-anchor='middle' fill='#333'"),
+      );
     }
     for (const tick of ys) {
       drawn.push(line(x0, y(tick), x0 + plot, y(tick), "stroke='#ddd'"));
-      drawn.push(text(x0 - 6, y(tick) + 4, show(tick), "text-anchor='end' fill='#333'"));
+      drawn.push(text(x0 - 6, y(tick) + 4, String(Number(tick.toPrecision(6))), "text-anchor='end' fill='#333'"));
     }
     drawn.push(text(x0 + plot / 2, top + height + 36, chart.x, "text-anchor='middle'"));
     drawn.push(text(x0 - 46, top - 12, chart.y, "fill='#333'"));
