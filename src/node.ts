@@ -5,7 +5,6 @@ import { InputError } from "./errors.ts";
 import { decodeImage } from "./image/decode.ts";
 import { openNodeGpu } from "./node/adapter.ts";
 import { nodeFolder } from "./node/folder.ts";
-import { loadGrammarLibrary } from "./node/grammar_library.ts";
 import { nodeCodecs } from "./node/image_codecs.ts";
 import { decodeNodeVideo, listImages } from "./node/video.ts";
 import { fetchBytes } from "./pipeline/fetch.ts";
@@ -14,7 +13,6 @@ import { installPlatform } from "./pipeline/platform.ts";
 const isAddress = (source: string): boolean => /^https?:\/\//.test(source);
 
 installPlatform({
-  loadGrammarLibrary,
   openGpu: openNodeGpu,
   openFolder: async (source) => (isAddress(source) ? httpFolder(source) : nodeFolder(source)),
   decodeImage: (bytes, options) => decodeImage(bytes, nodeCodecs, options),

@@ -4,12 +4,10 @@ import { decodeImage } from "./image/decode.ts";
 import { fetchBytes } from "./pipeline/fetch.ts";
 import { installPlatform } from "./pipeline/platform.ts";
 import { openWebGpu } from "./web/adapter.ts";
-import { loadGrammarLibrary } from "./web/grammar_library.ts";
 import { webCodecs } from "./web/image_codecs.ts";
 import { decodeWebVideo } from "./web/video.ts";
 
 installPlatform({
-  loadGrammarLibrary,
   openGpu: openWebGpu,
   openFolder: async (source) => httpFolder(new URL(source, location.href).href),
   decodeImage: (bytes, options) => decodeImage(bytes, webCodecs, options),

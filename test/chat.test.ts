@@ -87,6 +87,16 @@ test("a video is its frames in order, seen in batches, with as many tokens as as
   await assert.rejects(ask({ ...clip, tokensPerFrame: 5 }), InputError);
 });
 
+test("a seed fixes what a temperature draws", async () => {
+  const draw = async (seed: number) => {
+    const options = { temperature: 1.5, topP: 0.95, seed, maxTokens: 12, logprobs: 2 };
+    return (await resultOf(vlm.chat([about("Well?")], options))).tokens;
+  };
+  const [first, other] = [await draw(7), await draw(8)];
+  assert.deepEqual(await draw(7), first);
+  assert.notDeepEqual(other, first);
+});
+
 test("an answer has the form that was asked for, those that overlap each its own", async () => {
   const ask = (format: AnswerFormat) => resultOf(vlm.chat([about("Well?")], { format, maxTokens: 60 }));
   const [choice, number, free] = await Promise.all([

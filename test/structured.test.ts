@@ -3,10 +3,9 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { pcg4d } from "../kernels/sample.ref.ts";
-import { FastVLMError, InputError } from "../src/errors.ts";
-import "../src/node.ts";
+import { InputError } from "../src/errors.ts";
 import { Sampler } from "../src/pipeline/sampling.ts";
-import { type AnswerFormat, constrain, formatGrammar } from "../src/pipeline/structured.ts";
+import { type AnswerFormat, constrain } from "../src/pipeline/structured.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { GOLDEN } from "./golden.ts";
 import { gpu } from "./gpu.ts";
@@ -31,10 +30,9 @@ async function answer(format: AnswerFormat, choose: Choose, maxTokens = 200): Pr
   const ids: number[] = [];
   while (!constraint.done && ids.length < maxTokens) {
     const token = await choose(constraint.mask()!, ids.length);
-    await constraint.accept(token);
+    constraint.accept(token);
     ids.push(token);
   }
-  constraint.free();
   return constraint.done ? tokenizer.decode(ids) : undefined;
 }
 
@@ -116,11 +114,26 @@ const SCHEMAS: Readonly<Record<string, { readonly [keyword: string]: unknown }>>
     additionalProperties: { type: "array", items: { type: "string", maxLength: 3 }, maxItems: 2 },
   },
   quotes: { type: "string", pattern: '("|\\\\|\\n|[^a-z]){2,4}' },
+  nested: {
+    type: "array",
+    items: { type: "array", items: { type: "string", maxLength: 2 }, maxItems: 2 },
+    minItems: 2,
+    maxItems: 3,
+  },
+  times: { type: "array", items: { type: "string", format: "date-time" }, minItems: 1, maxItems: 2 },
+  keys: {
+    type: "object",
+    properties: { é: { const: 1 }, x: { const: 2 } },
+    additionalProperties: { type: "integer", minimum: -15, maximum: 205 },
+  },
   negative: { type: "number", exclusiveMinimum: -13, maximum: -7 },
 };
 
 test("1,000 answers are valid JSON, by their schemas", async () => {
-  const ajv = new Ajv2020({ strict: false, formats: { date: /^\d{4}-\d\d-\d\d$/ } });
+  const ajv = new Ajv2020({
+    strict: false,
+    formats: { date: /^\d{4}-\d\d-\d\d$/, "date-time": (text: string) => !Number.isNaN(Date.parse(text)) },
+  });
   const perSchema = Math.ceil(1000 / Object.keys(SCHEMAS).length);
   let ended = 0;
   for (const [name, schema] of Object.entries(SCHEMAS)) {
@@ -128,7 +141,7 @@ test("1,000 answers are valid JSON, by their schemas", async () => {
     const texts = await answers({ type: "json_schema", schema }, perSchema);
     for (const text of texts)
       assert.ok(validate(JSON.parse(text)), `${name}: ${text}: ${ajv.errorsText(validate.errors)}`);
-    assert.ok(new Set(texts).size > 9, `${name}: too few different answers`);
+    assert.ok(new Set(texts).size > 4, `${name}: too few different answers`);
     ended += texts.length;
   }
   assert.ok(ended > 950, `${ended} ended by themselves`);
@@ -173,9 +186,7 @@ test("regular expressions match as a whole", async () => {
   for (const pattern of patterns) {
     const texts = await answers({ type: "regex", pattern }, 30);
     assert.ok(texts.length > 5, pattern);
-    // White space and line ends are ASCII's here.
-    const same = pattern.replace("\\S.", "[^\\t-\\r ][^\\n\\r]").replace("[^\\s", "[^\\t-\\r ");
-    for (const text of texts) assert.match(text, new RegExp(`^(?:${same})$`, "u"));
+    for (const text of texts) assert.match(text, new RegExp(`^(?:${pattern})$`, "u"));
   }
 });
 
@@ -186,13 +197,13 @@ test("a choice is one of the texts, and each of them comes up", async () => {
 
 test("a token that is not allowed, or comes after the end, is refused", async () => {
   const constraint = await constrain({ type: "choice", choices: ["a"] }, tokenizer, stopTokens);
-  await assert.rejects(constraint.accept(tokenizer.idOf("b")!), InputError);
-  await constraint.accept(tokenizer.idOf("a")!);
+  assert.throws(() => constraint.accept(tokenizer.idOf("b")!), InputError);
+  assert.throws(() => constraint.accept(STOP), InputError);
+  constraint.accept(tokenizer.idOf("a")!);
   assert.equal(constraint.done, false);
-  await constraint.accept(STOP);
+  constraint.accept(STOP);
   assert.equal(constraint.done, true);
-  await assert.rejects(constraint.accept(STOP), InputError);
-  constraint.free();
+  assert.throws(() => constraint.accept(STOP), InputError);
 });
 
 test("many formats at once and again: each answer has its own place", async () => {
@@ -219,7 +230,7 @@ describe("formats that cannot be kept are refused by name", () => {
     [regex("\\bword"), /\\b is not supported/],
     [regex("a^"), /anchor/],
     [regex("a{1,5000}"), /repetition/],
-    [regex("[\\u3040-\\u9fff]"), /a class with more than 256/],
+    [regex("(a{1000}){1000}"), /too large/],
     [schema(false), /#: false allows nothing/],
     [schema(3), /#: expected an object of keywords, got 3/],
     [schema({ type: "frob" }), /type: expected null, .* got "frob"/],
@@ -244,8 +255,7 @@ describe("formats that cannot be kept are refused by name", () => {
   for (const [format, message] of bad) {
     test(JSON.stringify(format), async () => {
       const refused = (error: unknown): boolean => error instanceof InputError && message.test(error.message);
-      assert.throws(() => formatGrammar(format), refused);
-      await assert.rejects(constrain(format, tokenizer, stopTokens), FastVLMError);
+      await assert.rejects(constrain(format, tokenizer, stopTokens), refused);
     });
   }
 });

@@ -52,7 +52,7 @@ export class Generation implements Speaker {
   async took(token: number): Promise<void> {
     const { sampler, constraint } = this.#options;
     this.sequence.push(token);
-    await constraint?.accept(token);
+    constraint?.accept(token);
     this.#logprobs = await sampler.logprobs();
   }
 
@@ -75,11 +75,10 @@ export class Generation implements Speaker {
     }
   }
 
-  /** Frees the sampler and the constraint; the sequence stays. */
+  /** Frees the sampler; the sequence stays. */
   free(): void {
     this.#scheduler.leave(this);
     this.#options.sampler.free();
-    this.#options.constraint?.free();
   }
 
   #step(): Promise<number> {

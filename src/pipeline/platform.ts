@@ -4,7 +4,6 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { Pixels } from "../image/pixels.ts";
 import type { ClipRequest } from "../video/decode.ts";
 import type { Clip } from "../video/types.ts";
-import type { GrammarLibrary } from "./structured.ts";
 
 /** What differs between Node and browsers. `src/node.ts` and `src/web.ts` each install theirs. */
 export interface Platform {
@@ -19,8 +18,6 @@ export interface Platform {
   listImages(path: string): Promise<readonly string[] | undefined>;
   /** The bytes of a file by path or address. */
   readFile(source: string, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
-  /** The optional library behind formats of answers. */
-  loadGrammarLibrary(): Promise<GrammarLibrary>;
 }
 
 let current: Platform | undefined;

@@ -1,11 +1,10 @@
-import { FastVLMError, InputError } from "../errors.ts";
-import { encodeByteLevel } from "../text/byte_level.ts";
+import { InputError } from "../errors.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { platform } from "./platform.ts";
+import { Automaton, type State } from "./structured_automaton.ts";
 import { regexGrammar } from "./structured_regex.ts";
-import { either, literal, writeRules } from "./structured_rules.ts";
+import { either, type Grammar, literal } from "./structured_rules.ts";
 import { type JsonSchema, schemaGrammar } from "./structured_schema.ts";
-import { canBeUtf8, Utf8Guard } from "./structured_utf8.ts";
+import { VocabularyTree } from "./structured_vocabulary.ts";
 
 /**
  * What an answer must look like as a whole. It does whenever its finish reason is `stop`; one that reaches `maxTokens` is a
@@ -14,8 +13,8 @@ import { canBeUtf8, Utf8Guard } from "./structured_utf8.ts";
  * - `json`: a JSON object.
  * - `json_schema`: JSON that is valid by the schema. Properties come in the schema's order; those it does not name only where
  *   `additionalProperties` is given. Keywords that cannot be guaranteed are refused. `pattern` is about the whole string.
- * - `regex`: a text that the pattern matches as a whole. JavaScript's syntax, without look-around, back-references and word
- *   boundaries; `\\s` is ASCII's white space, and `.` all but `\\n` and `\\r`.
+ * - `regex`: a text that the pattern matches as a whole. JavaScript's syntax with the flag `u`, without look-around,
+ *   back-references, word boundaries and Unicode properties.
  * - `choice`: one of these texts.
  */
 export type AnswerFormat =
@@ -28,66 +27,18 @@ export type AnswerFormat =
 export interface Constraint {
   /** Bit id % 32 of word id / 32 is set for ids that may be chosen; undefined allows all. */
   mask(): Uint32Array<ArrayBuffer> | undefined;
-  /** Takes the chosen token; `mask` is about the next one when the promise has resolved. */
-  accept(token: number): Promise<void>;
+  /** Takes the chosen token. */
+  accept(token: number): void;
   /** The answer has ended with a stop token. */
   readonly done: boolean;
-  /** Gives its memory back. */
-  free(): void;
 }
-
-/** The part of XGrammar's interface that is used here. */
-export interface GrammarLibrary {
-  readonly TokenizerInfo: {
-    createTokenizerInfo(
-      vocabulary: string[],
-      kind: string,
-      space: boolean,
-      size: number,
-      stopTokens: number[],
-    ): Promise<unknown>;
-  };
-  readonly GrammarCompiler: { createGrammarCompiler(info: unknown, cache: boolean): Promise<GrammarCompiler> };
-  readonly GrammarMatcher: { createGrammarMatcher(grammar: CompiledGrammar, stopTokens: number[]): Promise<Matcher> };
-}
-interface GrammarCompiler {
-  compileGrammar(grammar: string): Promise<CompiledGrammar>;
-}
-interface CompiledGrammar {
-  dispose(): void;
-}
-interface Matcher {
-  getNextTokenBitmask(): Promise<Int32Array<ArrayBuffer>>;
-  acceptToken(token: number): boolean;
-  isTerminated(): boolean;
-  dispose(): void;
-}
-
-interface Compiled {
-  readonly grammar: Promise<CompiledGrammar>;
-  /** Answers that are just beginning: until they have, the grammar must stay. */
-  users: number;
-}
-
-interface Prepared {
-  readonly library: GrammarLibrary;
-  readonly compiler: GrammarCompiler;
-  readonly utf8: Utf8Guard;
-  /** Grammars by their text, the latest last. */
-  readonly compiled: Map<string, Compiled>;
-}
-
-const MAX_COMPILED = 16;
-/** The library's view of a vocabulary takes a while to make, and serves all answers. */
-const prepared = new WeakMap<Tokenizer, Promise<Prepared>>();
 
 /**
- * Checks a format, without the grammar library.
+ * The grammar of a format.
  *
- * @returns the grammar
  * @throws InputError for a format, schema or pattern that is malformed or asks for something unsupported
  */
-export function formatGrammar(format: AnswerFormat): string {
+export function formatGrammar(format: AnswerFormat): Grammar {
   switch (format?.type) {
     case "json":
       return schemaGrammar({ type: "object" });
@@ -95,15 +46,14 @@ export function formatGrammar(format: AnswerFormat): string {
       return schemaGrammar(format.schema);
     case "regex":
       if (typeof format.pattern !== "string") throw new InputError("format: pattern: expected a string");
-      return writeRules(new Map([["text", regexGrammar(format.pattern)]]));
+      return new Map([["text", regexGrammar(format.pattern)]]);
     case "choice": {
       const { choices } = format;
-      const isText = (choice: unknown): boolean =>
-        typeof choice === "string" && choice !== "" && !choice.includes("\0");
+      const isText = (choice: unknown): boolean => typeof choice === "string" && choice !== "";
       if (!Array.isArray(choices) || choices.length === 0 || !choices.every(isText)) {
         throw new InputError("format: choices: expected texts that are not empty, at least one");
       }
-      return writeRules(new Map([["text", either(...choices.map(literal))]]));
+      return new Map([["text", either(...choices.map(literal))]]);
     }
     default: {
       const type = JSON.stringify((format as { type?: unknown } | null | undefined)?.type);
@@ -112,10 +62,23 @@ export function formatGrammar(format: AnswerFormat): string {
   }
 }
 
+/** A format in use: what one answer learns about it serves the next. */
+interface Prepared {
+  readonly automaton: Automaton;
+  /** Masks by state, the latest last. */
+  readonly masks: Map<State, Uint32Array<ArrayBuffer>>;
+}
+
+const MAX_MASKS = 128;
+const MAX_PREPARED = 8;
+const trees = new WeakMap<Tokenizer, VocabularyTree>();
+const prepared = new WeakMap<Tokenizer, Map<string, Prepared>>();
+
 /**
- * The constraint that a format puts on one answer. The grammar library is loaded at the first call.
+ * The constraint that a format puts on one answer. The first for a vocabulary takes a moment longer.
  *
- * @throws InputError for a format that is malformed or unsupported, FastVLMError when the library is not installed
+ * @param stopTokens ids that end an answer; at least one
+ * @throws InputError for a format that is malformed or unsupported, and for vocabularies whose tokens are not bytes
  */
 export async function constrain(
   format: AnswerFormat,
@@ -123,94 +86,68 @@ export async function constrain(
   stopTokens: ReadonlySet<number>,
 ): Promise<Constraint> {
   const grammar = formatGrammar(format);
-  const stops = [...stopTokens].filter((id) => id < tokenizer.vocabSize);
-  const ready = prepared.get(tokenizer) ?? prepare(tokenizer, stops);
-  prepared.set(tokenizer, ready);
-  try {
-    const { library, compiler, compiled, utf8 } = await ready;
-    const entry = compiled.get(grammar) ?? { grammar: compiler.compileGrammar(grammar), users: 0 };
-    entry.users++;
-    remember(compiled, grammar, entry);
-    try {
-      const matcher = await library.GrammarMatcher.createGrammarMatcher(await entry.grammar, stops);
-      return await GrammarConstraint.begin(matcher, utf8);
-    } finally {
-      entry.users--;
-    }
-  } catch (cause) {
-    // After a failure WebAssembly's state is in doubt: the next answer gets a new instance.
-    prepared.delete(tokenizer);
-    if (cause instanceof FastVLMError) throw cause;
-    throw new InputError(`format: the grammar library refuses it: ${String(cause)}`, { cause });
-  }
-}
-
-async function prepare(tokenizer: Tokenizer, stops: number[]): Promise<Prepared> {
   if (!tokenizer.byteLevel) {
     throw new InputError("format: expected a byte-level vocabulary, such as those of Qwen2 and Phi-4");
   }
-  const library = await platform().loadGrammarLibrary();
-  // Tokens without text are never allowed: markup, bytes that no text has, and ids that are none.
-  const vocabulary = Array.from({ length: tokenizer.vocabSize }, (_, id) => {
-    const bytes = tokenizer.bytesOf(id);
-    return tokenizer.isSpecial(id) || stops.includes(id) || !canBeUtf8(bytes) ? "" : encodeByteLevel(bytes);
-  });
-  const size = vocabulary.length;
-  const info = await library.TokenizerInfo.createTokenizerInfo(vocabulary, "byte_level", false, size, stops);
-  const compiler = await library.GrammarCompiler.createGrammarCompiler(info, false);
-  return { library, compiler, utf8: new Utf8Guard(tokenizer), compiled: new Map() };
+  const stops = new Set([...stopTokens].filter((id) => id < tokenizer.vocabSize));
+  if (stops.size === 0) throw new InputError("format: expected a vocabulary with a token that ends answers");
+  const tree = trees.get(tokenizer) ?? new VocabularyTree(tokenizer, stops);
+  trees.set(tokenizer, tree);
+  const formats = prepared.get(tokenizer) ?? new Map<string, Prepared>();
+  prepared.set(tokenizer, formats);
+  const key = JSON.stringify(format);
+  const known = formats.get(key) ?? { automaton: new Automaton(grammar), masks: new Map() };
+  keepLatest(formats, key, known, MAX_PREPARED);
+  return new GrammarConstraint(tokenizer, tree, stops, known);
 }
 
-/** Keeps a compiled grammar as the latest, and lets go of the oldest; matchers hold on to theirs by themselves. */
-function remember(compiled: Map<string, Compiled>, text: string, entry: Compiled): void {
-  compiled.delete(text);
-  compiled.set(text, entry);
-  const oldest = [...compiled].find(([, { users }]) => users === 0);
-  if (compiled.size <= MAX_COMPILED || !oldest) return;
-  compiled.delete(oldest[0]);
-  void oldest[1].grammar.then((unused) => unused.dispose());
+/** Puts an entry last, and forgets the first when there are too many. */
+function keepLatest<Key, Value>(map: Map<Key, Value>, key: Key, value: Value, most: number): void {
+  map.delete(key);
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > most) map.delete(oldest!);
 }
 
 class GrammarConstraint implements Constraint {
-  readonly #matcher: Matcher;
-  readonly #utf8: Utf8Guard;
-  #pending: Uint8Array = new Uint8Array(0);
-  #mask: Uint32Array<ArrayBuffer> | undefined;
-  #freed = false;
+  readonly #tokenizer: Tokenizer;
+  readonly #tree: VocabularyTree;
+  readonly #stops: ReadonlySet<number>;
+  readonly #format: Prepared;
+  #state: State;
   done = false;
 
-  private constructor(matcher: Matcher, utf8: Utf8Guard) {
-    this.#matcher = matcher;
-    this.#utf8 = utf8;
+  constructor(tokenizer: Tokenizer, tree: VocabularyTree, stops: ReadonlySet<number>, format: Prepared) {
+    this.#tokenizer = tokenizer;
+    this.#tree = tree;
+    this.#stops = stops;
+    this.#format = format;
+    this.#state = format.automaton.start;
   }
 
-  static async begin(matcher: Matcher, utf8: Utf8Guard): Promise<GrammarConstraint> {
-    const constraint = new GrammarConstraint(matcher, utf8);
-    await constraint.#advance();
-    return constraint;
+  mask(): Uint32Array<ArrayBuffer> {
+    const { automaton, masks } = this.#format;
+    let mask = masks.get(this.#state);
+    if (!mask) {
+      mask = this.#tree.allowed(automaton, this.#state);
+      if (this.#state.accepts) for (const id of this.#stops) mask[id >>> 5]! |= 1 << (id & 31);
+      if (mask.every((word) => word === 0)) throw new InputError("format: no token of the vocabulary can come next");
+    }
+    keepLatest(masks, this.#state, mask, MAX_MASKS);
+    return mask;
   }
 
-  mask(): Uint32Array<ArrayBuffer> | undefined {
-    return this.#mask;
-  }
-
-  async accept(token: number): Promise<void> {
-    if (this.done) throw new InputError("constraint: the answer has ended");
-    if (!this.#matcher.acceptToken(token)) throw new InputError(`constraint: token ${token} is not allowed here`);
-    this.done = this.#matcher.isTerminated();
-    if (this.done) return;
-    this.#pending = this.#utf8.after(this.#pending, token);
-    await this.#advance();
-  }
-
-  free(): void {
-    if (!this.#freed) this.#matcher.dispose();
-    this.#freed = true;
-  }
-
-  async #advance(): Promise<void> {
-    const bits = await this.#matcher.getNextTokenBitmask();
-    this.#mask = new Uint32Array(bits.buffer, bits.byteOffset, bits.length);
-    this.#utf8.restrict(this.#mask, this.#pending);
+  accept(token: number): void {
+    if (this.done) throw new InputError("format: the answer has ended");
+    if (this.#stops.has(token)) {
+      if (!this.#state.accepts) throw new InputError("format: the answer cannot end here");
+      this.done = true;
+      return;
+    }
+    const bytes = this.#tokenizer.isSpecial(token) ? [] : this.#tokenizer.bytesOf(token);
+    let state: State | null = bytes.length > 0 ? this.#state : null;
+    for (const byte of bytes) state = state && this.#format.automaton.step(state, byte);
+    if (!state) throw new InputError(`format: token ${token} is not allowed here`);
+    this.#state = state;
   }
 }

@@ -1,11 +1,9 @@
-import { type Expression, either, escapedChar, literal, terminal } from "./structured_rules.ts";
-
 /** Code points as sorted, disjoint, inclusive ranges. */
 export type CharSet = readonly (readonly [first: number, last: number])[];
 
-/** All characters but NUL, which no answer needs, and surrogates, which are none. */
+/** All characters; surrogates are none. */
 const ALL: CharSet = [
-  [1, 0xd7ff],
+  [0, 0xd7ff],
   [0xe000, 0x10ffff],
 ];
 export const DIGIT: CharSet = [[0x30, 0x39]];
@@ -13,14 +11,22 @@ export const WORD: CharSet = [...DIGIT, [0x41, 0x5a], [0x5f, 0x5f], [0x61, 0x7a]
 export const SPACE: CharSet = [
   [0x09, 0x0d],
   [0x20, 0x20],
+  [0xa0, 0xa0],
+  [0x1680, 0x1680],
+  [0x2000, 0x200a],
+  [0x2028, 0x2029],
+  [0x202f, 0x202f],
+  [0x205f, 0x205f],
+  [0x3000, 0x3000],
+  [0xfeff, 0xfeff],
 ];
 export const LINE_END: CharSet = [
   [0x0a, 0x0a],
   [0x0d, 0x0d],
+  [0x2028, 0x2029],
 ];
-const ASCII: CharSet = [[0, 0x7f]];
 
-const intersect = (a: CharSet, b: CharSet): CharSet =>
+export const intersect = (a: CharSet, b: CharSet): CharSet =>
   a
     .flatMap(([first, last]) => b.map(([low, high]): [number, number] => [Math.max(first, low), Math.min(last, high)]))
     .filter(([first, last]) => first <= last)
@@ -40,53 +46,26 @@ export function complement(set: CharSet): CharSet {
 export const charSet = (chars: string): CharSet =>
   Array.from(chars, (char): [number, number] => [char.codePointAt(0)!, char.codePointAt(0)!]);
 
-const ranges = (set: CharSet): string =>
-  set
-    .map(([first, last]) => (first === last ? escapedChar(first) : `${escapedChar(first)}-${escapedChar(last)}`))
-    .join("");
-const sizeOf = (set: CharSet): number => set.reduce((size, [first, last]) => size + last - first + 1, 0);
-
-/** Characters past ASCII that a set may have, unless it has all: each is written out. */
-export const MAX_LISTED = 256;
-
-/**
- * One character of the set. XGrammar's classes know ASCII only: the rest is all in or all out, or written out.
- *
- * @returns undefined where that cannot be said
- */
-export function oneOf(set: CharSet): Expression | undefined {
-  const ascii = intersect(set, ASCII);
-  const beyond = intersect(set, complement(ASCII));
-  if (sizeOf(beyond) === sizeOf(complement(ASCII)))
-    return terminal(`[^${ranges(intersect(complement(ascii), ASCII))}\\u0000]`);
-  if (sizeOf(beyond) > MAX_LISTED) return undefined;
-  const listed = beyond.flatMap(([first, last]) =>
-    Array.from({ length: last - first + 1 }, (_, i) => literal(String.fromCodePoint(first + i))),
-  );
-  return either(...(ascii.length > 0 ? [terminal(`[${ranges(ascii)}]`)] : []), ...listed);
+/** Ranges of bytes that follow each other: every character between two in UTF-8, and nothing else. */
+export function utf8Ranges(first: number, last: number): [low: number, high: number][][] {
+  for (const limit of [0x7f, 0x7ff, 0xffff]) {
+    if (first <= limit && last > limit) return [...utf8Ranges(first, limit), ...utf8Ranges(limit + 1, last)];
+  }
+  const [low, high] = [first, last].map((code) => new TextEncoder().encode(String.fromCodePoint(code)));
+  return between([...low!], [...high!]);
 }
 
-/** One character of the set, or of its part in ASCII where no more can be said. */
-export const oneOfSome = (set: CharSet): Expression => oneOf(set) ?? terminal(`[${ranges(intersect(set, ASCII))}]`);
-
-/** What JSON writes with a backslash within strings. */
-const MUST_ESCAPE: CharSet = [
-  [0, 0x1f],
-  [0x22, 0x22],
-  [0x5c, 0x5c],
-];
-/** A character of a JSON string that stands for itself. */
-export const JSON_PLAIN = complement(MUST_ESCAPE);
-
-/** One character of the set within a JSON string. */
-export function inJsonString(set: CharSet): Expression | undefined {
-  const plain = intersect(set, JSON_PLAIN);
-  const options = plain.length > 0 ? [oneOf(plain)] : [];
-  if (options[0] === undefined && plain.length > 0) return undefined;
-  for (const [first, last] of intersect(set, MUST_ESCAPE)) {
-    for (let code = first; code <= last; code++) {
-      options.push(literal(JSON.stringify(String.fromCodePoint(code)).slice(1, -1)));
-    }
-  }
-  return either(...(options as Expression[]));
+/** As `utf8Ranges`, of the bytes from one character's to another's of the same length. */
+function between(low: readonly number[], high: readonly number[]): [number, number][][] {
+  const [a, b] = [low[0]!, high[0]!];
+  if (low.length === 1) return [[[a, b]]];
+  const [lowest, highest] = [low.slice(1).map(() => 0x80), high.slice(1).map(() => 0xbf)];
+  if (a === b) return between(low.slice(1), high.slice(1)).map((rest) => [[a, a], ...rest]);
+  const from = low.slice(1).every((byte) => byte === 0x80) ? a : a + 1;
+  const to = high.slice(1).every((byte) => byte === 0xbf) ? b : b - 1;
+  return [
+    ...(from > a ? between(low.slice(1), highest).map((rest): [number, number][] => [[a, a], ...rest]) : []),
+    ...(from <= to ? [[[from, to] as [number, number], ...highest.map((): [number, number] => [0x80, 0xbf])]] : []),
+    ...(to < b ? between(lowest, high.slice(1)).map((rest): [number, number][] => [[b, b], ...rest]) : []),
+  ];
 }

@@ -1,16 +1,6 @@
-import { charSet, JSON_PLAIN, oneOfSome } from "./structured_chars.ts";
+import { type CharSet, charSet, complement, intersect } from "./structured_chars.ts";
 import { numberGrammar } from "./structured_number.ts";
-import {
-  type Expression,
-  either,
-  inOrder,
-  literal,
-  maybe,
-  NOTHING,
-  rule,
-  terminal,
-  times,
-} from "./structured_rules.ts";
+import { type Expression, either, inOrder, literal, maybe, oneOf, rule, times } from "./structured_rules.ts";
 
 // What JSON is made of, as values and as expressions.
 
@@ -36,42 +26,59 @@ export const fixedValues = (schema: Keywords): string[] | undefined => {
   return values?.map((value) => JSON.stringify(value));
 };
 
+/** What JSON writes with a backslash within strings. */
+const MUST_ESCAPE: CharSet = [
+  [0, 0x1f],
+  [0x22, 0x22],
+  [0x5c, 0x5c],
+];
+/** A character of a string that stands for itself. */
+export const PLAIN_SET = complement(MUST_ESCAPE);
+
+/** One character of the set within a string. */
+export function inString(set: CharSet): Expression {
+  const escapes = intersect(set, MUST_ESCAPE).flatMap(([first, last]) =>
+    Array.from({ length: last - first + 1 }, (_, i) => JSON.stringify(String.fromCodePoint(first + i)).slice(1, -1)),
+  );
+  return either(oneOf(intersect(set, PLAIN_SET)), ...escapes.map(literal));
+}
+
+/** A character of a string, in any spelling; escapes for surrogates are left out, as alone they are no character. */
+function charGrammar(): Expression {
+  const hex = oneOf(charSet("0123456789abcdefABCDEF"));
+  const code = either(
+    inOrder(oneOf(charSet("0123456789abcefABCEF")), hex, hex, hex),
+    inOrder(oneOf(charSet("dD")), oneOf(charSet("01234567")), hex, hex),
+  );
+  const escaped = either(oneOf(charSet('"\\/bfnrt')), inOrder(literal("u"), code));
+  return either(PLAIN, inOrder(literal("\\"), escaped));
+}
+
 export const MANY = Number.POSITIVE_INFINITY;
-export const ANY = rule("any");
-export const CHAR = rule("char");
-export const STRING = rule("string");
-const SPACE = rule("space");
-export const COMMA = rule("comma");
-export const COLON = rule("colon");
+export const PLAIN = oneOf(PLAIN_SET);
+export const CHAR = charGrammar();
 const QUOTE = literal('"');
-export const PLAIN = oneOfSome(JSON_PLAIN);
 export const quoted = (content: Expression): Expression => inOrder(QUOTE, content, QUOTE);
+export const STRING = quoted(times(CHAR, 0, MANY));
+/** Models indent, but some would never stop: one space, or one line end and what indents. */
+const SPACE = maybe(either(literal(" "), inOrder(literal("\n"), times(oneOf(charSet(" \t")), 0, 16))));
+export const COMMA = inOrder(SPACE, literal(","), SPACE);
+export const COLON = inOrder(SPACE, literal(":"), SPACE);
 export const enclosed = (open: string, content: Expression, close: string): Expression =>
   inOrder(literal(open), SPACE, content, SPACE, literal(close));
 /** One or more, with commas. */
 export const listed = (item: Expression): Expression => inOrder(item, times(inOrder(COMMA, item), 0, MANY));
 
-/** The rules that all schemas share. */
-export function jsonRules(): [string, Expression][] {
-  const hex = terminal("[0-9a-fA-F]");
-  // Escapes for surrogates are left out: alone they are no character.
-  const code = either(
-    inOrder(terminal("[0-9a-cA-CefEF]"), hex, hex, hex),
-    inOrder(terminal("[dD]"), terminal("[0-7]"), hex, hex),
-  );
-  const escaped = inOrder(literal("\\"), either(oneOfSome(charSet('"\\/bfnrt')), inOrder(literal("u"), code)));
-  const indent = inOrder(literal("\n"), times(oneOfSome(charSet(" \t")), 0, 16));
-  return [
-    ["space", either(NOTHING, literal(" "), indent)],
-    ["char", either(PLAIN, escaped)],
-    ["string", quoted(times(CHAR, 0, MANY))],
-    ["comma", inOrder(SPACE, literal(","), SPACE)],
-    ["colon", inOrder(SPACE, literal(":"), SPACE)],
-    [
-      "any",
-      either(...["null", "true", "false"].map(literal), STRING, numberGrammar({}), rule("array"), rule("object")),
-    ],
-    ["array", enclosed("[", maybe(listed(ANY)), "]")],
-    ["object", enclosed("{", maybe(listed(inOrder(STRING, COLON, ANY))), "}")],
-  ];
-}
+/** Any value. */
+export const ANY = rule("any");
+/** The rule behind `ANY`. */
+export const anyRule = (): [string, Expression] => [
+  "any",
+  either(
+    ...["null", "true", "false"].map(literal),
+    STRING,
+    numberGrammar({}),
+    enclosed("[", maybe(listed(ANY)), "]"),
+    enclosed("{", maybe(listed(inOrder(STRING, COLON, ANY))), "}"),
+  ),
+];

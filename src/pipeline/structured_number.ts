@@ -1,5 +1,6 @@
 import { InputError } from "../errors.ts";
-import { type Expression, either, inOrder, literal, maybe, terminal, times } from "./structured_rules.ts";
+import { charSet } from "./structured_chars.ts";
+import { type Expression, either, inOrder, literal, maybe, oneOf, times } from "./structured_rules.ts";
 
 /** Bounds of a number: integers. */
 export interface NumberLimits {
@@ -11,7 +12,9 @@ export interface NumberLimits {
 
 /** Digits before the point, and of both parts together: all such numbers are told apart and finite in float64. */
 const MAX_DIGITS = 15;
-const DIGIT = terminal("[0-9]");
+const digit = (from: number | string, to: number | string): Expression =>
+  oneOf([[0x30 + Number(from), 0x30 + Number(to)]]);
+const DIGIT = digit(0, 9);
 const MINUS = literal("-");
 const fractionOf = (places: number): Expression => maybe(inOrder(literal("."), times(DIGIT, 1, places)));
 
@@ -31,7 +34,7 @@ export function integerGrammar(limits: NumberLimits): Expression {
 export function numberGrammar(limits: NumberLimits): Expression {
   const { minimum = -Infinity, maximum = Infinity, exclusiveMinimum = -Infinity, exclusiveMaximum = Infinity } = limits;
   if (Object.keys(limits).length === 0) {
-    const exponent = inOrder(terminal("[eE]"), maybe(terminal("[-\\u002b]")), times(DIGIT, 1, 2));
+    const exponent = inOrder(oneOf(charSet("eE")), maybe(oneOf(charSet("+-"))), times(DIGIT, 1, 2));
     return inOrder(maybe(MINUS), digits(0, Infinity), fractionOf(MAX_DIGITS), maybe(exponent));
   }
   const low = Math.max(minimum, exclusiveMinimum);
@@ -57,7 +60,7 @@ function magnitudes(low: number, high: number, openLow: boolean, openHigh: boole
   const exactly = (value: number): Expression =>
     inOrder(literal(String(value)), maybe(inOrder(literal("."), times(literal("0"), 1, places))));
   if (low === high) return [exactly(low)];
-  const some = inOrder(times(DIGIT, 0, places - 1), terminal("[1-9]"));
+  const some = inOrder(times(DIGIT, 0, places - 1), digit(1, 9));
   const first = openLow ? low + 1 : low;
   return [
     ...(openLow ? [inOrder(literal(`${low}.`), some)] : []),
@@ -68,7 +71,7 @@ function magnitudes(low: number, high: number, openLow: boolean, openHigh: boole
 
 /** Decimal integers from `low` to `high` without leading zeros, both at least 0. */
 function digits(low: number, high: number): Expression {
-  const any = inOrder(terminal("[1-9]"), times(DIGIT, 0, MAX_DIGITS - 1));
+  const any = inOrder(digit(1, 9), times(DIGIT, 0, MAX_DIGITS - 1));
   if (low <= 1 && high === Infinity) return low === 0 ? either(literal("0"), any) : any;
   const options: Expression[] = [];
   const last = Math.min(high, 10 ** MAX_DIGITS - 1);
@@ -86,13 +89,13 @@ function sameLength(from: string, to: string): Expression {
   const rest = from.length - 1;
   const any = times(DIGIT, rest, rest);
   if (from === to) return literal(from);
-  if (rest === 0) return terminal(`[${from}-${to}]`);
-  if (/^0*$/.test(from.slice(1)) && /^9*$/.test(to.slice(1))) return inOrder(terminal(`[${from[0]}-${to[0]}]`), any);
+  if (rest === 0) return digit(from, to);
+  if (/^0*$/.test(from.slice(1)) && /^9*$/.test(to.slice(1))) return inOrder(digit(from[0]!, to[0]!), any);
   if (from[0] === to[0]) return inOrder(literal(from[0]!), sameLength(from.slice(1), to.slice(1)));
   const [first, last] = [Number(from[0]) + 1, Number(to[0]) - 1];
   return either(
     inOrder(literal(from[0]!), sameLength(from.slice(1), "9".repeat(rest))),
-    ...(first <= last ? [inOrder(terminal(`[${first}-${last}]`), any)] : []),
+    ...(first <= last ? [inOrder(digit(first, last), any)] : []),
     inOrder(literal(to[0]!), sameLength("0".repeat(rest), to.slice(1))),
   );
 }

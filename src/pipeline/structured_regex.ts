@@ -1,16 +1,6 @@
 import { InputError } from "../errors.ts";
-import {
-  type CharSet,
-  charSet,
-  complement,
-  DIGIT,
-  LINE_END,
-  MAX_LISTED,
-  oneOf,
-  SPACE,
-  WORD,
-} from "./structured_chars.ts";
-import { type Expression, either, inOrder, NOTHING, times } from "./structured_rules.ts";
+import { type CharSet, charSet, complement, DIGIT, LINE_END, SPACE, WORD } from "./structured_chars.ts";
+import { type Expression, either, inOrder, NOTHING, oneOf, times } from "./structured_rules.ts";
 
 /** Repetitions past this are refused: the grammar would grow with them. */
 const MAX_REPEAT = 1000;
@@ -23,7 +13,7 @@ const CONTROLS: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, 
  * @param char how one character of a set is written
  * @throws InputError for bad syntax, and what regular languages lack: look-around, back-references, word boundaries
  */
-export function regexGrammar(pattern: string, char: (set: CharSet) => Expression | undefined = oneOf): Expression {
+export function regexGrammar(pattern: string, char: (set: CharSet) => Expression = oneOf): Expression {
   try {
     new RegExp(pattern, "u");
   } catch (cause) {
@@ -39,12 +29,10 @@ class RegexReader {
   readonly #write: (set: CharSet) => Expression;
   #at = 0;
 
-  constructor(pattern: string, char: (set: CharSet) => Expression | undefined) {
+  constructor(pattern: string, char: (set: CharSet) => Expression) {
     this.#pattern = pattern;
     this.#chars = Array.from(pattern);
-    this.#write = (set) =>
-      char(set.length > 0 ? set : this.#refuse("an empty class")) ??
-      this.#refuse(`a class with more than ${MAX_LISTED} of the characters past ASCII, but not all,`);
+    this.#write = (set) => char(set.length > 0 ? set : this.#refuse("an empty class"));
   }
 
   read(): Expression {

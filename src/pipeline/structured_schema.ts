@@ -1,13 +1,13 @@
 import { InputError } from "../errors.ts";
-import { inJsonString } from "./structured_chars.ts";
 import {
   ANY,
+  anyRule,
   CHAR,
   COLON,
   COMMA,
   enclosed,
   fixedValues,
-  jsonRules,
+  inString,
   type Keywords,
   listed,
   MANY,
@@ -23,13 +23,13 @@ import { regexGrammar } from "./structured_regex.ts";
 import {
   type Expression,
   either,
+  type Grammar,
   inOrder,
   literal,
   maybe,
   NOTHING,
   rule,
   times,
-  writeRules,
 } from "./structured_rules.ts";
 import { FORMATS, otherKey } from "./structured_strings.ts";
 
@@ -55,8 +55,12 @@ const KEYWORDS: Readonly<Record<Type, readonly string[]>> = {
 const isObject = (value: unknown): value is Keywords =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** A grammar whose texts are all valid JSON, and valid by the schema. Its first rule is `root`. */
-export function schemaGrammar(schema: unknown): string {
+/**
+ * A grammar whose texts are all valid JSON, and valid by the schema.
+ *
+ * @throws InputError naming the part of the schema that is malformed or not supported
+ */
+export function schemaGrammar(schema: unknown): Grammar {
   return new SchemaWriter(schema).write();
 }
 
@@ -70,9 +74,9 @@ class SchemaWriter {
     this.#root = root;
   }
 
-  write(): string {
+  write(): Grammar {
     this.#reference("#", "#");
-    return writeRules(new Map([...this.#rules, ...jsonRules()]));
+    return new Map([...this.#rules, anyRule()]);
   }
 
   #refuse(path: string, what: string, hint?: string): never {
@@ -85,8 +89,7 @@ class SchemaWriter {
       this.#refuse(path, `$ref: expected "#" or "#/…" within the schema, got ${JSON.stringify(target)}`);
     }
     if (this.#open.has(target)) this.#refuse(path, `$ref: ${JSON.stringify(target)} contains itself directly`);
-    const name = `at_${Array.from(target.slice(1), (char) => (/[a-z0-9]/.test(char) ? char : `_${char.codePointAt(0)!.toString(16)}_`)).join("")}`;
-    if (this.#rules.has(name)) return rule(name);
+    if (this.#rules.has(target)) return rule(target);
     let schema: unknown = this.#root;
     for (const part of target.split("/").slice(1)) {
       const key = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
@@ -96,11 +99,11 @@ class SchemaWriter {
           : undefined;
     }
     if (schema === undefined) this.#refuse(path, `$ref: nothing at ${JSON.stringify(target)}`);
-    this.#rules.set(name, NOTHING);
+    this.#rules.set(target, NOTHING);
     this.#open.add(target);
-    this.#rules.set(name, this.#value(schema, target));
+    this.#rules.set(target, this.#value(schema, target));
     this.#open.delete(target);
-    return rule(name);
+    return rule(target);
   }
 
   /** What a part of an array or object may be: there is text before it. */
@@ -264,7 +267,7 @@ class SchemaWriter {
       );
     }
     try {
-      return quoted(regexGrammar(shape, inJsonString));
+      return quoted(regexGrammar(shape, inString));
     } catch (cause) {
       if (cause instanceof InputError) this.#refuse(path, `pattern: ${cause.message}`);
       throw cause;

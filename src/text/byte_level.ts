@@ -15,9 +15,3 @@ export function decodeByteLevel(token: string): Uint8Array {
   const bytes = Array.from(token, (char) => BYTE_OF_CHAR.get(char));
   return bytes.includes(undefined) ? new TextEncoder().encode(token) : Uint8Array.from(bytes as number[]);
 }
-
-const CHAR_OF_BYTE: ReadonlyMap<number, string> = new Map(Array.from(BYTE_OF_CHAR, ([char, byte]) => [byte, char]));
-
-/** The token that spells these bytes. */
-export const encodeByteLevel = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => CHAR_OF_BYTE.get(byte)!).join("");
