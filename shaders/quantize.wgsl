@@ -27,8 +27,17 @@ fn pair(at: u32) -> vec2f {
   return vec2f(bitcast<f32>(word << 16), bitcast<f32>(word & 0xffff0000));
 }
 
-// Scale and offset of 32 elements, as numbers that a half holds.
-fn fit(start: u32) -> vec2f {
+// The nearest half, as bits: adapters may round either way when they pack halves, and scales should not depend on the adapter.
+fn half(v: f32) -> u32 {
+  let magnitude = min(abs(v), 65504.0);
+  let bits = bitcast<u32>(magnitude);
+  let normal = (bits - 0x38000000 + 0xfff + ((bits >> 13) & 1)) >> 13;
+  let subnormal = u32(round(magnitude * 16777216.0));
+  return select(subnormal, normal, bits >= 0x38800000) | ((bitcast<u32>(v) >> 31) << 15);
+}
+
+// Scale and offset of 32 elements, as halves.
+fn fit(start: u32) -> u32 {
   var least = pair(start).x;
   var greatest = least;
   for (var i = 0u; i < 32; i += 2) {
@@ -40,7 +49,7 @@ fn fit(start: u32) -> vec2f {
   var s = vec2f(extreme / -8.0, 0.0);
   if (FORMAT == 1) { s = vec2f((greatest - least) / 15.0, least); }
   if (FORMAT == 2) { s.x = abs(extreme) / 127.0; }
-  return quantizeToF16(clamp(s, vec2f(-65504.0), vec2f(65504.0)));
+  return half(s.x) | (half(s.y) << 16);
 }
 
 fn code_of(v: f32, s: vec2f) -> u32 {
@@ -66,16 +75,17 @@ fn vector(start: u32, s: vec2f) -> vec4u {
   return vec4u(word(start, s), word(start + step, s), word(start + 2 * step, s), word(start + 3 * step, s));
 }
 
-// Writes the codes of group g and returns its scale and offset.
-fn group_of(row: u32, g: u32) -> vec2f {
+// Writes the codes of group g and returns its scale and offset, as halves.
+fn group_of(row: u32, g: u32) -> u32 {
   let o = params.first + row;
   let at = (o / 8 * params.groups + g) * select(8u, 16u, FORMAT == 2) + o % 8;
   let inside = g * 32 < params.inputs;
   let start = row * params.inputs + select(0u, g * 32, inside);
-  let s = select(vec2f(), fit(start), inside);
+  let halves = select(0, fit(start), inside);
+  let s = unpack2x16float(halves);
   codes[at] = vector(start, s);
   if (FORMAT == 2) { codes[at + 8] = vector(start + 16, s); }
-  return s;
+  return halves;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -90,9 +100,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let o = params.first + row;
   if (FORMAT == 1) {
     let at = (o / 8 * params.groups + g) * 8 + o % 8;
-    scales[at] = pack2x16float(a);
-    scales[at + 8] = pack2x16float(b);
+    scales[at] = a;
+    scales[at + 8] = b;
   } else {
-    scales[(o / 8 * pairs + g / 2) * 8 + o % 8] = pack2x16float(vec2f(a.x, b.x));
+    scales[(o / 8 * pairs + g / 2) * 8 + o % 8] = (a & 0xffff) | (b << 16);
   }
 }
