@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 const MIME: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
+  ".mjs": "text/javascript; charset=utf-8",
   ".json": "application/json",
   ".ts": "text/javascript; charset=utf-8",
   ".wasm": "application/wasm",
