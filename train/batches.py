@@ -9,14 +9,16 @@ from tokenizers import Tokenizer
 
 import io
 
-from clips import draw_clip, plan_clip
-from questions import Conversation, converse, converse_blind, converse_clip, converse_several
+from clips import EVENTS, draw_clip, plan_clip
+from questions import Conversation, converse_blind, converse_clip, converse_long, converse_several
 from scene import draw, jpeg, labels, plan, square
 
 SIDE = 192
 TOKENS = 9  # image tokens of one picture
 LENGTH = 320  # tokens of one packed sequence
 IGNORE = -100
+LEARNED_EVENTS = [*EVENTS, "nothing", "nothing"]  # that nothing changes is the hardest to see
+GROUPS = 2  # of two or three pictures, in a batch
 
 
 @dataclass
@@ -82,33 +84,35 @@ class Packer:
         return rows
 
 
-def degrade(rng: Random, image: Image.Image) -> Image.Image:
-    """JPEG artefacts, most of the time."""
+def degrade(rng: Random, images: list[Image.Image]) -> list[Image.Image]:
+    """JPEG artefacts, most of the time, the same for all pictures that belong together."""
     if rng.random() < 0.25:
-        return image
-    return Image.open(io.BytesIO(jpeg(image, rng.randint(40, 95))))
+        return images
+    quality = rng.randint(40, 95)
+    return [Image.open(io.BytesIO(jpeg(image, quality))) for image in images]
 
 
 def batch(packer: Packer, rng: Random, scenes: int, clips: int) -> dict[str, np.ndarray]:
-    """Draws `scenes` single pictures, one group of two or three, `clips` clips, and packs what is said about them."""
+    """Draws `scenes` single pictures, groups of two or three, `clips` clips, and packs what is said about them."""
     pictures: list[np.ndarray] = []
     truths: list[dict[str, np.ndarray]] = []
     documents = []
 
     def show(plans, images) -> int:
         first = len(pictures)
-        for scene, image in zip(plans, images):
-            pictures.append(square(degrade(rng, image), SIDE))
+        for scene, image in zip(plans, degrade(rng, images)):
+            pictures.append(square(image, SIDE))
             truths.append(labels(scene))
         return first
 
     for _ in range(scenes):
         scene = plan(rng)
-        documents.append(packer.document(show([scene], [draw(scene)]), 1, converse(rng, scene, 4)))
-    group = [plan(rng) for _ in range(rng.choice([2, 2, 3]))]
-    documents.append(packer.document(show(group, [draw(scene) for scene in group]), len(group), converse_several(rng, group, 3)))
+        documents.append(packer.document(show([scene], [draw(scene)]), 1, converse_long(rng, scene, 6)))
+    for _ in range(GROUPS):
+        group = [plan(rng) for _ in range(rng.choice([2, 2, 3]))]
+        documents.append(packer.document(show(group, [draw(scene) for scene in group]), len(group), converse_several(rng, group, 4)))
     for _ in range(clips):
-        clip = plan_clip(rng)
+        clip = plan_clip(rng, LEARNED_EVENTS)
         first = show(clip.frames, draw_clip(clip))
         documents.append(packer.document(first, len(clip.frames), converse_clip(rng, clip, 4)))
     documents.append(packer.document(0, 0, [converse_blind(rng)]))

@@ -24,10 +24,10 @@ class Clip:
     frames: list[Scene]
 
 
-def plan_clip(rng: Random) -> Clip:
+def plan_clip(rng: Random, events=EVENTS) -> Clip:
     """Chooses a clip of 4 to 8 frames. Each frame's scene says truly what that frame shows."""
     side = rng.randint(176, 208)
-    event = rng.choice(EVENTS)
+    event = rng.choice(events)
     n = rng.choice([4, 4, 4, 5, 5, 6, 7, 8])
     base = Scene(side, side, seed=rng.randrange(1 << 30))
     if rng.random() < 0.5:

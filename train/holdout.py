@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 
 from clips import draw_clip, plan_clip
-from questions import Conversation, converse, converse_blind, converse_clip, converse_several
+from questions import Conversation, Turn, converse, converse_blind, converse_clip, converse_several, join
 from scene import draw, jpeg, plan
 
-PICTURES, GROUPS, CLIPS = 240, 12, 64
+PICTURES, GROUPS, CLIPS, CHATS = 240, 12, 64, 40
 
 
 def turns(talks: list[Conversation]) -> list:
@@ -43,6 +43,13 @@ def main(out: Path) -> None:
         rng = Random(f"held out clip {i}")
         clip = plan_clip(rng)
         add(f"clip-{i:02}", draw_clip(clip), converse_clip(rng, clip, 4), rng.randint(55, 80))
+    for i in range(CHATS):  # several questions in one conversation, about the first pictures
+        rng = Random(f"held out chat {i}")
+        scene = plan(Random(f"held out picture {i}"))
+        draw(scene)
+        chat = join(rng, converse(rng, scene, 4))[0]
+        talks = [[Turn("chat", turn.question, turn.answer) for turn in chat]]
+        cases.append({"images": [f"images/picture-{i:03}.jpg"], "conversations": turns(talks)})
     rng = Random("held out talk")
     add("", [], [converse_blind(rng) for _ in range(12)], 0)
     (out / "eval.json").write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")

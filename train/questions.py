@@ -203,6 +203,27 @@ def converse(rng: Random, scene: Scene, n: int) -> list[Conversation]:
     return made
 
 
+def converse_long(rng: Random, scene: Scene, n: int) -> list[Conversation]:
+    """`n` conversations to learn from: more of finding, the slowest thing to learn, and some joined into one with many turns."""
+    asks = [ask_describe, ask_name, ask_locate, ask_count, ask_colour, ask_yes_no]
+    made = {turns[0].question: turns for turns in [ask_read(rng, scene)] if scene.text or rng.random() < 0.08}
+    for ask in rng.choices(asks, [1.2, 1.3, 3, 1.6, 1.5, 2], k=2 * n):
+        turns = ask(rng, scene)
+        if turns and len(made) < n:
+            made.setdefault(turns[0].question, turns)
+    if rng.random() < 0.05:
+        hello = Turn("talk", *rng.choice(HELLO))
+        made[hello.question] = [hello]
+    return join(rng, list(made.values())) if rng.random() < 0.4 else list(made.values())
+
+
+def join(rng: Random, talks: list[Conversation]) -> list[Conversation]:
+    """Two or three of the conversations become one: any question may come after any other."""
+    rng.shuffle(talks)
+    several = rng.choice([2, 3])
+    return [[turn for talk in talks[:several] for turn in talk], *talks[several:]]
+
+
 ORDER = ["first", "second", "third"]
 
 
