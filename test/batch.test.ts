@@ -101,7 +101,8 @@ test("a step of a batch that stays makes no buffer and no bind group", async () 
       }
     }),
   );
-  for (const count of counts.slice(8)) assert.deepEqual(count, counts[8]);
+  // Before the last token the others' next step has begun without it.
+  for (const count of counts.slice(8, -1)) assert.deepEqual(count, counts[8]);
 });
 
 test("a cache grows in steps and keeps what it holds", async () => {

@@ -65,7 +65,8 @@ test("a decode step makes no buffer and no bind group, and is one submit", async
   const [, , third, ...rest] = counts;
   rest.forEach(([allocations, groups, submits], i) => {
     assert.deepEqual([allocations, groups], third!.slice(0, 2));
-    assert.equal(submits, third![2]! + i + 1);
+    // The last token's pass was submitted before the last but one was read.
+    assert.equal(submits, third![2]! + Math.min(i + 1, rest.length - 1));
   });
 });
 

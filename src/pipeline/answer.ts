@@ -107,7 +107,7 @@ function generationFor(
   parts: Pick<GenerationOptions, "sampler" | "constraint" | "trace">,
 ): Generation {
   const { sequence, options } = question;
-  const { signal, onProgress } = options;
+  const { signal, onProgress, maxTokens = DEFAULT_MAX_TOKENS } = options;
   const { trace } = parts;
   const during = trace && ((record: () => void) => trace.during(record));
   const eyes = {
@@ -120,7 +120,7 @@ function generationFor(
     release: vision.release.bind(vision),
   };
   const onPart = onProgress && ((done: number) => onProgress({ stage: "prefill", done, total: sequence.length }));
-  return new Generation(sequence, scheduler, { ...parts, eyes, signal, onPart });
+  return new Generation(sequence, scheduler, { ...parts, eyes, signal, onPart, maxTokens });
 }
 
 /** Tokens → the text of an answer, up to where it ends. */

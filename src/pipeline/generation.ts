@@ -11,22 +11,36 @@ export interface Eyes {
   release(features: ReadonlyMap<string, Tensor>): void;
 }
 
+type Choice = readonly [token: number, logprobs: Logprobs | undefined];
+
 export interface GenerationOptions extends Pick<ReadOptions, "part" | "signal" | "onPart"> {
   readonly eyes: Eyes;
   readonly sampler: Sampler;
   /** Says which tokens may come next. Default: all may */
   readonly constraint?: Constraint | undefined;
+  /** Tokens that are wanted at most. Default: none is begun before it is asked for */
+  readonly maxTokens?: number | undefined;
   /** Records every stage of the first pass and the logits of all; such an answer is decoded by itself. */
   readonly trace?: Trace | undefined;
 }
 
-/** One answer in the making, token by token: the first `next` reads what is new of the context. Ends with `free`. */
+/**
+ * One answer in the making, token by token: the first `next` reads what is new of the context. Ends with `free`.
+ *
+ * Where the choice of the next token takes nothing that only the host knows, it runs one token ahead: the pass that reads a
+ * token is submitted before the host has been told which token that is. What was read ahead of an answer's end is forgotten.
+ */
 export class Generation implements Speaker {
   readonly sequence: Sequence;
   /** Milliseconds spent on looking at images. */
   visionMs = 0;
   readonly #scheduler: Scheduler;
   readonly #options: GenerationOptions;
+  /** Choices on their way to the host, first one first. */
+  readonly #choices: Promise<Choice>[] = [];
+  /** Choices so far. */
+  #begun = 0;
+  #due = false;
   #token: Tensor | undefined;
   #logprobs: Logprobs | undefined;
 
@@ -40,6 +54,10 @@ export class Generation implements Speaker {
     return this.#token!;
   }
 
+  get due(): boolean {
+    return this.#due;
+  }
+
   /** About the last token, when the sampler was asked for it. */
   get logprobs(): Logprobs | undefined {
     return this.#logprobs;
@@ -49,11 +67,19 @@ export class Generation implements Speaker {
     this.#token = this.#options.sampler.choose(logits);
   }
 
-  async took(token: number): Promise<void> {
-    const { sampler, constraint } = this.#options;
+  chosen(token: Promise<number>): void {
+    const choice = Promise.all([token, this.#options.sampler.logprobs()]);
+    choice.catch(() => undefined); // nobody may come to take it
+    this.#choices.push(choice);
+    this.#begun++;
+  }
+
+  async take(): Promise<number> {
+    const [token, logprobs] = await this.#choices.shift()!;
     this.sequence.push(token);
-    constraint?.accept(token);
-    this.#logprobs = await sampler.logprobs();
+    this.#options.constraint?.accept(token);
+    this.#logprobs = logprobs;
+    return token;
   }
 
   /**
@@ -65,8 +91,11 @@ export class Generation implements Speaker {
     signal?.throwIfAborted();
     try {
       if (constraint) sampler.mask(constraint.mask());
-      this.sequence.checkRegime();
-      const token = this.sequence.unread === 1 && this.#token ? await this.#step() : await this.#read();
+      if (this.#choices.length === 0) {
+        this.sequence.checkRegime();
+        if (this.sequence.unread > 1 || !this.#token) await this.#read();
+      }
+      const token = await this.#step();
       signal?.throwIfAborted();
       return token;
     } catch (error) {
@@ -79,17 +108,25 @@ export class Generation implements Speaker {
   free(): void {
     this.#scheduler.leave(this);
     this.#options.sampler.free();
+    this.sequence.forgetSpeculation();
   }
 
   #step(): Promise<number> {
     const { trace } = this.#options;
-    this.sequence.prepare();
+    this.#due = this.#choices.length === 0 || this.#mayRunAhead();
+    if (this.#due) this.sequence.prepare(this.sequence.cache.length + 1);
     if (!trace) return this.#scheduler.step(this);
     return this.#scheduler.alone(this, (record) => trace.during(record, "logits"));
   }
 
+  /** A constraint must hear of a token before it can say which may follow; a trace is of what was asked for. */
+  #mayRunAhead(): boolean {
+    const { constraint, trace, maxTokens = 0 } = this.#options;
+    return !constraint && !trace && this.#begun < maxTokens && this.sequence.maySpeculate;
+  }
+
   /** Reads the prompt; or all of the context again, when LongRoPE's factors have changed and cached keys are of no use. */
-  async #read(): Promise<number> {
+  async #read(): Promise<void> {
     const { eyes, trace, part, signal, onPart } = this.#options;
     const started = performance.now();
     const features = await eyes.acquire();
@@ -105,8 +142,6 @@ export class Generation implements Speaker {
     } finally {
       eyes.release(features);
     }
-    const [token] = await this.sequence.cache.gpu.readU32(this.token);
-    await this.took(token!);
-    return token!;
+    this.chosen(this.sequence.cache.gpu.readU32(this.token).then(([token]) => token!));
   }
 }

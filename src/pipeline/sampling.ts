@@ -160,7 +160,7 @@ export class Sampler {
     else this.#gpu.write(this.#mask, 0, new Uint8Array(whole.buffer));
   }
 
-  /** About the last choice; undefined unless `logprobs` was asked for. Call after the token was read. */
+  /** About the last choice recorded; undefined unless `logprobs` was asked for. */
   async logprobs(): Promise<Logprobs | undefined> {
     if (!this.#logprobs) return undefined;
     const values = await this.#gpu.read(this.#logprobs);

@@ -5,14 +5,17 @@ import type { Sequence } from "./sequence.ts";
 
 /** An answer that is being decoded. */
 export interface Speaker {
-  /** Its cache lacks exactly one token, `token`, and is prepared for it. */
   readonly sequence: Sequence;
-  /** The last chosen token, u32 [1], on the GPU. */
+  /** The last chosen token, u32 [1], on the GPU; the host need not know it yet. */
   readonly token: Tensor;
+  /** Whether the next pass chooses a token: its cache lacks exactly `token` then, and is prepared for it. */
+  readonly due: boolean;
   /** Records the choice of the next token from logits f32 [1, V], and leaves it in `token`. */
   choose(logits: Tensor): void;
-  /** Learns what was chosen; a step is over when all that took part have, so that they ask for the next one together. */
-  took(token: number): Promise<void>;
+  /** Learns that a choice is on its way. */
+  chosen(token: Promise<number>): void;
+  /** Waits for the first choice that has not been taken. */
+  take(): Promise<number>;
 }
 
 interface Waiting {
@@ -27,6 +30,9 @@ const BINDING_ALIGNMENT = 256;
 /**
  * Decodes overlapping answers together: each asks for its next token when it wants one, and those that ask at the same time
  * share a pass, in which every weight is read once for all of them. Answers join and leave at any step.
+ *
+ * The pass that an answer's question starts need not be the one it gets its token from: answers that are due although a choice
+ * of theirs is on its way run ahead, so that the GPU has the next step before the host has heard of this one.
  *
  * A step waits for the answers of the previous one until everything that can run without waiting has run. One that has not
  * asked by then, such as one whose reader is slow, holds nobody up: it comes along at the next step after it asks.
@@ -63,11 +69,9 @@ export class Scheduler {
   }
 
   /** The next token of one answer, by itself. */
-  async alone(speaker: Speaker, during: (record: () => void) => void): Promise<number> {
-    during(() => this.#record([speaker]));
-    const [token] = await this.#gpu.readU32(speaker.token);
-    await speaker.took(token!);
-    return token!;
+  alone(speaker: Speaker, during: (record: () => void) => void): Promise<number> {
+    if (speaker.due) this.#launch([speaker], during);
+    return speaker.take();
   }
 
   #wake(): void {
@@ -88,14 +92,16 @@ export class Scheduler {
     for (const [speaker] of batch) this.#waiting.delete(speaker);
     this.#running = true;
     try {
-      const tokens = await this.#decode(batch.map(([speaker]) => speaker));
-      const taken = await Promise.allSettled(batch.map(([speaker], i) => speaker.took(tokens[i]!)));
+      const due = batch.map(([speaker]) => speaker).filter((speaker) => speaker.due);
+      if (due.length > 0) this.#launch(due);
+      // A step is over when all that took part know their tokens, so that they ask for the next one together.
+      const taken = await Promise.allSettled(batch.map(([speaker]) => speaker.take()));
       for (const [i, [speaker, { resolve, reject }]] of batch.entries()) {
         const outcome = taken[i]!;
         if (outcome.status === "rejected") reject(outcome.reason);
         else {
           this.#expected.add(speaker);
-          resolve(tokens[i]!);
+          resolve(outcome.value);
         }
       }
     } catch (error) {
@@ -106,14 +112,17 @@ export class Scheduler {
     this.#wake();
   }
 
-  async #decode(speakers: readonly Speaker[]): Promise<Uint32Array> {
-    if (speakers.length > 1) this.sharedSteps++;
-    const tokens = this.#record(speakers);
-    try {
-      return await this.#gpu.readU32(tokens);
-    } finally {
-      if (speakers.length > 1) this.#gpu.release(tokens);
-    }
+  /** Submits one pass, and tells those in it what will be chosen. */
+  #launch(speakers: readonly Speaker[], during = (record: () => void): void => record()): void {
+    let tokens: Tensor | undefined;
+    during(() => {
+      tokens = this.#record(speakers);
+    });
+    const ids = this.#gpu.readU32(tokens!);
+    for (const [i, speaker] of speakers.entries()) speaker.chosen(ids.then((all) => all[i]!));
+    if (speakers.length === 1) return;
+    this.sharedSteps++;
+    this.#gpu.release(tokens!);
   }
 
   /** Records one pass; returns the tokens chosen, u32 [B]. */

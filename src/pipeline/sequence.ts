@@ -55,7 +55,7 @@ export class Sequence {
     return this.#length;
   }
 
-  /** Tokens that the cache lacks. */
+  /** Known tokens that the cache lacks. */
   get unread(): number {
     return this.#length - this.cache.length;
   }
@@ -93,12 +93,22 @@ export class Sequence {
     this.#regime = regime;
   }
 
-  /** Makes room and tables for reading the rest of the context: passes can allocate neither. */
-  prepare(): void {
-    this.#model.decoder.rope.table(this.#length);
+  /** Whether another token can follow those in the cache, known or not, without all being read again (see `checkRegime`). */
+  get maySpeculate(): boolean {
+    return this.#model.decoder.rope.regime(this.cache.length + 1) === this.#regime;
+  }
+
+  /** Makes room and tables for a cache of so many tokens: passes can allocate neither. */
+  prepare(length: number): void {
+    this.#model.decoder.rope.table(length);
     // Caches of other sizes that have been freed are of no use to a larger one.
-    if (this.#length > this.cache.capacity) this.#gpu.trim(KEPT_FREE_BYTES);
-    this.cache.reserve(this.#length);
+    if (length > this.cache.capacity) this.#gpu.trim(KEPT_FREE_BYTES);
+    this.cache.reserve(length);
+  }
+
+  /** Takes what was read after the last known token but one out of the cache. */
+  forgetSpeculation(): void {
+    this.cache.length = Math.max(0, Math.min(this.cache.length, this.#length - 1));
   }
 
   /** Images that the rest of the context needs. */
@@ -123,7 +133,7 @@ export class Sequence {
     choose: (logits: Tensor) => void,
     { part = this.#part(), signal, onPart, during = (record) => record() }: ReadOptions = {},
   ): Promise<void> {
-    this.prepare();
+    this.prepare(this.#length);
     while (this.unread > 0) {
       signal?.throwIfAborted();
       const from = this.cache.length;
