@@ -4,6 +4,7 @@ import { httpFolder } from "../weights/http_folder.ts";
 import { InputError } from "./errors.ts";
 import { decodeImage } from "./image/decode.ts";
 import { openNodeGpu } from "./node/adapter.ts";
+import { NodeCodeStore } from "./node/code_store.ts";
 import { nodeFolder } from "./node/folder.ts";
 import { nodeCodecs } from "./node/image_codecs.ts";
 import { decodeNodeVideo, listImages } from "./node/video.ts";
@@ -18,6 +19,7 @@ installPlatform({
   decodeImage: (bytes, options) => decodeImage(bytes, nodeCodecs, options),
   decodeVideo: decodeNodeVideo,
   listImages,
+  codeStore: new NodeCodeStore(),
   async readFile(source, signal) {
     if (isAddress(source)) return fetchBytes(source, signal);
     try {

@@ -142,7 +142,8 @@ export async function openCheckpoint(folder: Folder): Promise<Checkpoint> {
   }
 }
 
-async function readHeader(folder: Folder, file: string) {
+/** Tensors and metadata of one safetensors file. */
+export async function readHeader(folder: Folder, file: string) {
   const size = await folder.size(file);
   if (size === undefined) throw await missingWeights(folder, file);
   const label = `${folder.name}: ${file}`;

@@ -18,6 +18,11 @@ export interface Folder {
    * @throws CheckpointError when the file is missing or ends early; the signal's reason when aborted
    */
   read(file: string, start?: number, end?: number, options?: ReadOptions): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * A text that changes whenever `file` does, such as its time of modification. Absent, or undefined, where nobody can tell;
+   * then nothing made from the file is kept for the next start.
+   */
+  version?(file: string): Promise<string | undefined>;
   /** Lets go of open files and cached bytes. The folder can still be read afterwards. */
   close(): Promise<void>;
 }

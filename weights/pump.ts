@@ -23,25 +23,24 @@ export interface Job {
 }
 
 /** Written but not yet taken by the GPU at most; the driver keeps a copy of every write until then. */
-const MAX_PENDING_BYTES = 64 * 2 ** 20;
+const MAX_PENDING_BYTES = 32 * 2 ** 20;
 
 /** Moves data from the checkpoint to the GPU, in pieces and through one buffer. */
 export class Pump {
   readonly #gpu: Gpu;
   readonly #checkpoint: Checkpoint;
-  readonly #signal: AbortSignal | undefined;
-  readonly #progress: (loadedBytes: number) => void;
+  readonly #signal: AbortSignal;
+  readonly #onArrival: (bytes: number) => void;
   readonly #converter = new Converter();
   #buffer: Uint8Array<ArrayBuffer> | undefined;
-  #loaded = 0;
   #unsettled = 0;
   #clampedComputed = 0;
 
-  constructor(gpu: Gpu, checkpoint: Checkpoint, signal: AbortSignal | undefined, progress: (loaded: number) => void) {
+  constructor(gpu: Gpu, checkpoint: Checkpoint, signal: AbortSignal, onArrival: (bytes: number) => void) {
     this.#gpu = gpu;
     this.#checkpoint = checkpoint;
     this.#signal = signal;
-    this.#progress = progress;
+    this.#onArrival = onArrival;
   }
 
   get clamped(): number {
@@ -106,9 +105,8 @@ export class Pump {
 
   /** Counts bytes that were read; throws when aborted. */
   advance(bytes: number): void {
-    this.#signal?.throwIfAborted();
-    this.#loaded += bytes;
-    this.#progress(this.#loaded);
+    this.#signal.throwIfAborted();
+    this.#onArrival(bytes);
   }
 }
 

@@ -144,3 +144,36 @@ export function interleave(
   }
   return { codes: wide, scales: pairs };
 }
+
+/** The inverse of `interleave`: as files store them, the first `rows` rows of codes and scales in the layout of `QuantizedTensor`. */
+export function deinterleave(
+  { codes: wide, scales: pairs }: Interleaved,
+  format: QuantFormat,
+  [rows, inputs]: readonly [rows: number, inputs: number],
+): StoredCodes {
+  const groups = inputs / GROUP;
+  const { units, words } = quantLayout(format, [rows, inputs]);
+  const rowWords = (inputs * CODE_BITS[format]) / 32;
+  const codes = new Uint32Array(rows * rowWords);
+  const scales = new Uint16Array(rows * groups);
+  const offsets = format === "int4-affine" ? new Uint16Array(rows * groups) : undefined;
+  const halves = new Uint16Array(pairs.buffer, pairs.byteOffset, pairs.length * 2);
+  for (let row = 0; row < rows; row++) {
+    let from = (row >> 3) * units * 32 + (row & 7) * 4;
+    for (let at = row * rowWords; at < (row + 1) * rowWords; at += 4, from += 32) {
+      codes[at] = wide[from]!;
+      codes[at + 1] = wide[from + 1]!;
+      codes[at + 2] = wide[from + 2]!;
+      codes[at + 3] = wide[from + 3]!;
+    }
+    const start = (row >> 3) * words * 16 + (row & 7) * 2;
+    for (let g = 0; g < groups; g++) {
+      const at = row * groups + g;
+      if (offsets) {
+        scales[at] = halves[start + g * 16]!;
+        offsets[at] = halves[start + g * 16 + 1]!;
+      } else scales[at] = halves[start + (g >> 1) * 16 + (g & 1)]!;
+    }
+  }
+  return { codes, scales, offsets };
+}

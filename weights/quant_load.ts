@@ -26,6 +26,14 @@ export interface StoredMatrix {
   readonly offsets: StoredTensor | undefined;
 }
 
+/** A stored matrix of numbers that becomes codes: outputs `first` to `first + rows` of `matrix`. */
+export interface RoundedPart {
+  readonly format: QuantFormat;
+  readonly matrix: QuantizedTensor;
+  readonly first: number;
+  readonly rows: number;
+}
+
 /** A quantised matrix to load: parts of it, by outputs, one after another. */
 export type MatrixJob =
   | { readonly matrix: QuantizedTensor; readonly sources: readonly Source[]; readonly stored?: undefined }
@@ -83,18 +91,15 @@ export function findStored({ tensors }: Checkpoint, name: string, shape: Shape):
 export class MatrixPump {
   readonly #pump: Pump;
   readonly #checkpoint: Checkpoint;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: AbortSignal;
   readonly #quantization: Quantization | undefined;
   #buffer: Uint8Array<ArrayBuffer> | undefined;
   #interleaved: Interleaved | undefined;
   #staging: Tensor | undefined;
+  /** Until the GPU has rounded what is in the staging tensor: a write to it before that would need memory of its own. */
+  #rounding: Promise<void> = Promise.resolve();
 
-  constructor(
-    pump: Pump,
-    checkpoint: Checkpoint,
-    signal: AbortSignal | undefined,
-    quantization: Quantization | undefined,
-  ) {
+  constructor(pump: Pump, checkpoint: Checkpoint, signal: AbortSignal, quantization: Quantization | undefined) {
     this.#pump = pump;
     this.#checkpoint = checkpoint;
     this.#signal = signal;
@@ -114,6 +119,11 @@ export class MatrixPump {
     }
   }
 
+  /** Resolves when all that was handed to the GPU is rounded. */
+  settled(): Promise<void> {
+    return this.#rounding;
+  }
+
   /** Frees what loading needed. */
   release(): void {
     if (this.#staging) this.#staging.gpu.release(this.#staging);
@@ -131,8 +141,11 @@ export class MatrixPump {
     await this.#checkpoint.stream(
       name,
       async (chunk) => {
-        await this.#pump.write(staging, 0, chunk);
+        await this.#rounding;
+        matrix.gpu.write(staging, 0, chunk);
         this.#quantization?.run(staging.rows(0, chunk.length / 4), dtype, matrix, first);
+        this.#rounding = matrix.gpu.settled();
+        this.#rounding.catch(() => undefined); // thrown to whoever waits next
         first += chunk.length / rowBytes;
         this.#pump.advance(chunk.length);
       },

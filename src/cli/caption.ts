@@ -7,7 +7,7 @@ import type { ChatOptions } from "../pipeline/types.ts";
 import { ANSWER_FLAGS, ANSWER_USAGE, answerOptions } from "./answer_flags.ts";
 import { choice, integer, parseFlags } from "./args.ts";
 import { type CaptionStore, jsonlStore, textStore } from "./caption_store.ts";
-import { loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
+import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
 import { ProgressBar } from "./progress.ts";
 
 const PROMPT = "Describe the image.";
@@ -66,6 +66,7 @@ export async function caption(args: readonly string[]): Promise<void> {
     const { made, failed } = await captionAll(vlm, folder, left, store, ask, parallel);
     process.stderr.write(`${summary(made, skipped, failed)}\n`);
     if (failed > 0) process.exitCode = 1;
+    await finish(vlm);
   } finally {
     store.close();
   }

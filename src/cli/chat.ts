@@ -17,7 +17,7 @@ import { parseFlags } from "./args.ts";
 import { Attachments, COMMAND_USAGE, readCommand, save } from "./chat_commands.ts";
 import { describe } from "./describe.ts";
 import { historyFile, readHistory, writeHistory } from "./history.ts";
-import { loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
+import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
 import { status } from "./progress.ts";
 
 export const CHAT_USAGE = `fastvlm chat [--image FILE …] [--video FILE …] [flags]
@@ -56,6 +56,7 @@ export async function chat(args: readonly string[]): Promise<void> {
   const messages: Message[] = values.system === undefined ? [] : [{ role: "system", content: values.system }];
   using session = vlm.session({ ...options, messages, overflow: "drop-oldest" });
   await new Conversation(session, attached, clip).run();
+  await finish(vlm);
 }
 
 class Conversation {

@@ -13,7 +13,7 @@ import {
 } from "./answer_flags.ts";
 import { parseFlags } from "./args.ts";
 import { writeWhole } from "./files.ts";
-import { loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
+import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
 import { status } from "./progress.ts";
 
 export const GENERATE_USAGE = `fastvlm generate [--image FILE …] [--video FILE …] --prompt TEXT
@@ -76,6 +76,7 @@ export async function generate(args: readonly string[]): Promise<void> {
   process.stdout.write(values.json ? `${JSON.stringify(printed)}\n` : "\n");
   if (!values.json && process.stderr.isTTY) process.stderr.write(`${pc.dim(summary(result))}\n`);
   if (values.profile) await printProfile(vlm);
+  await finish(vlm);
 }
 
 export function summary({ timings, usage, adapter }: Result): string {

@@ -1,17 +1,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { cacheFolder } from "../node/cache_folder.ts";
 
 const MAX_LINES = 1000;
 
 /** Where questions of earlier conversations are kept: in the user's cache folder. */
 export function historyFile(env: NodeJS.ProcessEnv = process.env, platform = process.platform): string {
-  const caches = {
-    darwin: () => join(homedir(), "Library", "Caches"),
-    win32: () => env.LOCALAPPDATA ?? join(homedir(), "AppData", "Local"),
-  };
-  const usual = caches[platform as keyof typeof caches]?.() ?? join(homedir(), ".cache");
-  return join(env.XDG_CACHE_HOME || usual, "fastvlm", "chat_history");
+  return join(cacheFolder(env, platform), "chat_history");
 }
 
 /** Lines typed in earlier conversations, newest first. None where there is no such file. */

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import pc from "picocolors";
 import { InputError } from "../errors.ts";
 import { FastVLM } from "../node.ts";
 import type { Composition, LoadOptions, Source } from "../pipeline/types.ts";
 import { choice, integer } from "./args.ts";
-import { loadProgress } from "./progress.ts";
+import { loadProgress, status } from "./progress.ts";
 
 /** Flags of every command that loads a model. */
 export const MODEL_FLAGS = {
@@ -14,6 +15,7 @@ export const MODEL_FLAGS = {
   language: { type: "string" },
   dtype: { type: "string" },
   quantize: { type: "string" },
+  "no-cache": { type: "boolean" },
   resize: { type: "string" },
   "image-size": { type: "string" },
   "no-orientation": { type: "boolean" },
@@ -23,6 +25,7 @@ export const MODEL_USAGE = `  --model DIR          checkpoint folder or address;
   --vision DIR         with --language, and --projector: put a model together from parts
   --dtype f32|f16      precision; default: as stored, where the adapter can
   --quantize FORMAT    int4, int4-affine or int8: round the language model while it loads
+  --no-cache           do not keep what --quantize made for the next start, nor use what was kept
   --resize pad|crop    how an image becomes square; default: the checkpoint's way
   --image-size N       side of that square in pixels, a multiple of 64
   --no-orientation     do not turn photos upright by their EXIF tag`;
@@ -34,6 +37,7 @@ export interface ModelValues {
   readonly language?: string;
   readonly dtype?: string;
   readonly quantize?: string;
+  readonly "no-cache"?: boolean;
   readonly resize?: string;
   readonly "image-size"?: string;
   readonly "no-orientation"?: boolean;
@@ -73,9 +77,19 @@ export async function loadFrom(values: ModelValues, options: Pick<LoadOptions, "
   const checked = {
     dtype: choice("dtype", values.dtype, "f32", "f16"),
     quantize: choice("quantize", values.quantize, "int4", "int4-affine", "int8"),
+    cache: !values["no-cache"],
     resize: choice("resize", values.resize, "pad", "crop"),
     imageSize: integer("image-size", values["image-size"], 64),
     orientation: !values["no-orientation"],
   };
-  return FastVLM.load(source, { ...checked, ...options, onProgress: loadProgress(process.stderr) });
+  const onWarning = (message: string): boolean => process.stderr.write(`${pc.yellow("warning:")} ${message}\n`);
+  return FastVLM.load(source, { ...checked, ...options, onProgress: loadProgress(process.stderr), onWarning });
+}
+
+/** Waits, at the end, for codes that are still being kept, and says so. */
+export async function finish(vlm: FastVLM): Promise<void> {
+  const waiting = status(process.stderr);
+  waiting.say("keeping the rounded weights for the next start; Ctrl-C leaves without them");
+  await vlm.whenKept();
+  waiting.clear();
 }

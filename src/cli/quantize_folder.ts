@@ -15,14 +15,14 @@ import { CHUNK_BYTES, type Checkpoint } from "../../weights/checkpoint.ts";
 import { FLOAT_BYTES, isFloat, toFloat32 } from "../../weights/convert.ts";
 import { QUANT_METHOD } from "../../weights/formats.ts";
 import { dequantize, quantize } from "../../weights/quant.ts";
+import { bytesOf, byWidth, type Entry, entriesOf } from "../../weights/quant_entries.ts";
 import { companions } from "../../weights/quant_load.ts";
-import { encodeHeader, STORED_BYTES, type StoredDType, type StoredTensor } from "../../weights/safetensors.ts";
+import { encodeHeader, type StoredTensor } from "../../weights/safetensors.ts";
 import { InputError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { nodeFolder } from "../node/folder.ts";
 import { assemble, openParts } from "../pipeline/assemble.ts";
 import { GROUP, type QuantFormat } from "../tensor/quantized.ts";
-import { type Shape, sizeOf } from "../tensor/shape.ts";
 
 export interface QuantizeOptions {
   readonly format: QuantFormat;
@@ -116,7 +116,8 @@ async function plan(
     });
   }
   const { weights } = assemble(Gpu.dry(), parts, "f32", format);
-  return { checkpoint, rounded: weights[0]!.rounded };
+  const formats = [...weights[0]!.rounded].map(([name, { format }]) => [name, format] as const);
+  return { checkpoint, rounded: new Map(formats) };
 }
 
 /** Sizes and times of the weight files. */
@@ -141,18 +142,6 @@ async function begin(partial: string, source: string): Promise<State> {
   await mkdir(partial, { recursive: true });
   return { source, done: {} };
 }
-
-interface Entry {
-  readonly name: string;
-  readonly dtype: StoredDType;
-  readonly shape: Shape;
-}
-
-/** Bytes per element first, as the reference writer orders them, so that each tensor lies at a multiple of its element size. */
-const byWidth = (a: Entry, b: Entry): number =>
-  STORED_BYTES[b.dtype] - STORED_BYTES[a.dtype] || (a.name < b.name ? -1 : 1);
-
-const bytesOf = ({ dtype, shape }: Entry): number => sizeOf(shape) * STORED_BYTES[dtype];
 
 /** One safetensors file: some tensors as they are, others as codes and scales. */
 class ShardWriter {
@@ -248,19 +237,6 @@ class ShardWriter {
     );
     return power === 0 ? 0 : Math.sqrt(error / power);
   }
-}
-
-/** What a stored tensor becomes. */
-function entriesOf({ name, dtype, shape }: StoredTensor, format: QuantFormat | undefined): Entry[] {
-  if (!format) return [{ name, dtype, shape }];
-  const [O = 0, C = 0] = shape;
-  const { scales, offsets } = companions(name);
-  const half = { dtype: "F16", shape: [O, C / GROUP] } as const;
-  return [
-    format === "int8" ? { name, dtype: "I8", shape } : { name, dtype: "U32", shape: [O, C / 8] },
-    { name: scales, ...half },
-    ...(format === "int4-affine" ? [{ name: offsets, ...half }] : []),
-  ];
 }
 
 /** Configuration, index, tokenizer and the like; weights in other formats stay behind. */

@@ -114,21 +114,31 @@ async function openInstance(dawn: Dawn, how: string): Promise<FoundAdapter | nul
 
 /**
  * Waits for the GPU without burning a core. Node's WebGPU completes promises from a busy loop of immediates; on a CPU
- * adapter that loop takes time from the very work it waits for. Short waits spin, longer ones sleep between looks.
+ * adapter that loop takes time from the very work it waits for. Short waits spin, longer ones sleep between looks; waits
+ * that overlap sleep together, as long as the oldest of them may.
  */
 export async function patientWait<T>(promise: Promise<T>): Promise<T> {
-  let done = false;
-  const settle = (): void => {
-    done = true;
-  };
-  promise.then(settle, settle);
-  const started = performance.now();
-  while (!done) {
-    await new Promise((resolve) => setImmediate(resolve));
-    const waited = performance.now() - started;
-    if (!done && waited > 0.2) Atomics.wait(SLEEPER, 0, 0, waited > 5 ? 0.5 : 0.05);
+  const wait = { since: performance.now() };
+  waits.add(wait);
+  if (waits.size === 1) void sleepBetweenLooks();
+  try {
+    return await promise;
+  } finally {
+    waits.delete(wait);
   }
-  return promise;
+}
+
+/** Oldest first. */
+const waits = new Set<{ readonly since: number }>();
+
+async function sleepBetweenLooks(): Promise<void> {
+  for (;;) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const [oldest] = waits;
+    if (!oldest) return;
+    const waited = performance.now() - oldest.since;
+    if (waited > 0.2) Atomics.wait(SLEEPER, 0, 0, waited > 5 ? 0.5 : 0.05);
+  }
 }
 
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));

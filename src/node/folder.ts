@@ -44,6 +44,12 @@ class NodeFolder implements Folder {
     }
   }
 
+  async version(file: string): Promise<string | undefined> {
+    checkFileName(this.name, file);
+    const info = await stat(join(this.name, file)).catch(() => undefined);
+    return info && String(info.mtimeMs);
+  }
+
   async read(
     file: string,
     start = 0,

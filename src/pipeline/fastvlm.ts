@@ -94,9 +94,20 @@ export class FastVLM {
     return new Session(this.#loaded, options);
   }
 
-  /** Frees the GPU. The model cannot be used afterwards. */
+  /**
+   * Resolves when what `quantize` made is kept for the next start, with true; or with false when nothing is kept, because the
+   * cache is off or full or has it already. Until then it is written whenever nobody asks anything; this says that nobody will.
+   */
+  async whenKept(): Promise<boolean> {
+    const { keeping } = this.#loaded;
+    keeping?.hurry();
+    return (await keeping?.done) ?? false;
+  }
+
+  /** Frees the GPU, after what `whenKept` waits for. The model cannot be used afterwards. */
   close(): void {
-    this.gpu.close();
+    if (this.#loaded.keeping?.running) void this.whenKept().then(() => this.gpu.close());
+    else this.gpu.close();
   }
 
   [Symbol.dispose](): void {

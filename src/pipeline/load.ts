@@ -1,9 +1,11 @@
 import { argmax } from "../../kernels/argmax.ts";
+import { DamagedCodes } from "../../weights/code_cache.ts";
 import { AdapterError, InputError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { checkImageSize } from "../image/preprocess.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
-import { assemble, defaultDType, openParts, type Parts } from "./assemble.ts";
+import { type Assembled, assemble, defaultDType, openParts, type Parts } from "./assemble.ts";
+import { CodeCache, type Keeping } from "./code_cache.ts";
 import { openFolders } from "./folders.ts";
 import { platform } from "./platform.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -26,6 +28,8 @@ export interface Loaded extends TextParts {
   readonly resize: "pad" | "crop";
   readonly orientation: boolean;
   readonly loadMs: number;
+  /** Codes on their way into the cache. */
+  readonly keeping: Keeping | undefined;
 }
 
 /** Opens the GPU and the checkpoint, and puts the model on it, ready for its first question. */
@@ -40,7 +44,8 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
   options.signal?.throwIfAborted();
   const gpu = await platform().openGpu({ profile: options.profile === true });
   try {
-    const model = await placeModel(gpu, parts, imageSize, options);
+    const dtype = checkDType(gpu, options.dtype ?? defaultDType(parts.language, gpu));
+    const { model, keeping } = await placeModel(gpu, parts, imageSize, { ...options, dtype });
     return {
       gpu,
       model,
@@ -51,6 +56,7 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
       resize: options.resize ?? (format.padToSquare ? "pad" : "crop"),
       orientation: options.orientation !== false,
       loadMs: performance.now() - started,
+      keeping,
     };
   } catch (error) {
     gpu.close();
@@ -58,22 +64,47 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
   }
 }
 
-async function placeModel(gpu: Gpu, parts: Parts, imageSize: number, options: LoadOptions): Promise<FastVLMModel> {
-  const dtype = options.dtype ?? defaultDType(parts.language, gpu);
-  if (dtype === "f16" && !gpu.adapter.f16) {
-    throw new AdapterError(`${gpu.adapter.description}: f16 was asked for, and this adapter has none`, {
-      hint: "Use --dtype f32.",
-    });
+function checkDType(gpu: Gpu, dtype: "f32" | "f16"): "f32" | "f16" {
+  if (dtype === "f32" || gpu.adapter.f16) return dtype;
+  throw new AdapterError(`${gpu.adapter.description}: f16 was asked for, and this adapter has none`, {
+    hint: "Use --dtype f32.",
+  });
+}
+
+type Placing = LoadOptions & { readonly dtype: "f32" | "f16" };
+
+/** Loads kept codes where there are some; else everything as it is stored, and keeps the codes that it became. */
+async function placeModel(
+  gpu: Gpu,
+  parts: Parts,
+  imageSize: number,
+  options: Placing,
+): Promise<{ model: FastVLMModel; keeping?: Keeping | undefined }> {
+  const { quantize, cache = true, onWarning = console.warn } = options;
+  const store = cache ? platform().codeStore : undefined;
+  let codes = quantize && store && (await CodeCache.find(parts, quantize, store, onWarning));
+  if (codes?.hit) {
+    try {
+      return await place(gpu, codes.parts, imageSize, options);
+    } catch (error) {
+      if (!(error instanceof DamagedCodes)) throw error;
+      codes = await codes.discard(error, onWarning);
+    }
   }
-  const { model, weights } = assemble(gpu, parts, dtype, options.quantize);
-  const { signal, onProgress } = options;
+  const { model, weights } = await place(gpu, parts, imageSize, options);
+  return { model, keeping: codes?.keep(weights) };
+}
+
+async function place(gpu: Gpu, parts: Parts, imageSize: number, options: Placing): Promise<Assembled> {
+  const assembled = assemble(gpu, parts, options.dtype, options.quantize);
+  const { signal, onProgress, onWarning = console.warn } = options;
   // Pipelines compile while weights arrive.
-  const warm = rehearse(model, imageSize);
+  const warm = rehearse(assembled.model, imageSize);
   const loads = (async () => {
-    for (const w of weights) await w.load({ signal, onProgress });
+    for (const w of assembled.weights) await w.load({ signal, onProgress, onWarning });
   })();
   await Promise.all([warm, loads]);
-  return model;
+  return assembled;
 }
 
 /** Asks for every pipeline that answering takes, so that none is compiled during the first answer. */

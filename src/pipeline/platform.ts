@@ -1,3 +1,4 @@
+import type { CodeStore } from "../../weights/code_cache.ts";
 import type { Folder } from "../../weights/folder.ts";
 import { FastVLMError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -18,6 +19,8 @@ export interface Platform {
   listImages(path: string): Promise<readonly string[] | undefined>;
   /** The bytes of a file by path or address. */
   readFile(source: string, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /** Where codes are kept between starts, if anywhere. */
+  readonly codeStore?: CodeStore;
 }
 
 let current: Platform | undefined;

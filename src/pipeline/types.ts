@@ -27,6 +27,11 @@ export interface LoadOptions {
    * answers that differ a little. Embeddings become int8. Default: as stored
    */
   readonly quantize?: QuantFormat | undefined;
+  /**
+   * Keeps what `quantize` made in the user's cache folder, so that the next start reads that and not the numbers. Node only.
+   * Default true
+   */
+  readonly cache?: boolean | undefined;
   /** Side of the square that images are resized to, in pixels, a multiple of 64. Default: the checkpoint's, usually 1024 */
   readonly imageSize?: number | undefined;
   /** `pad` to a square (Apple's code), or `crop` the long side (transformers' processor). Default: the checkpoint's own */
@@ -40,6 +45,8 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called as weights arrive. */
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
+  /** Told what is worth knowing but stops nothing, such as weights beyond the f16 range. Default `console.warn` */
+  readonly onWarning?: ((message: string) => void) | undefined;
 }
 
 /** An image: encoded bytes, a path, a web address, a `data:` URL, or decoded RGB pixels. */
