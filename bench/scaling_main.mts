@@ -60,7 +60,7 @@ export const main = (args: readonly string[]): Promise<void> =>
     const [model] = parseModels(values.model ?? "fastvlm-0.5b", quantize);
     const source = sourceOf(model!);
     if (typeof source === "object" && "missing" in source) throw new InputError(`--model: ${source.missing}`);
-    const options = { dtype: choice("dtype", values.dtype, "f32", "f16"), quantize: model!.quantize };
+    const options = { dtype: choice("dtype", values.dtype, "f32", "f16"), quantize: model!.quantize, cache: false };
     using vlm = await FastVLM.load(source, options);
     const runs = integer("runs", values.runs, 1, 1000) ?? (bench.adapter.software ? 1 : 5);
     const limit = vlm.model.decoder.contextLimit(vlm.model.dtype) - 1;

@@ -55,7 +55,14 @@ export async function measure(c: Case, ceilings: Ceilings): Promise<Measured> {
   const source = sourceOf(c);
   if (typeof source === "object" && "missing" in source) throw new Error(source.missing);
   const image = c.image ?? photo();
-  const load = { dtype: c.dtype, imageSize: c.size, quantize: c.quantize, profile: c.profile, imageCacheBytes: 0 };
+  const load = {
+    dtype: c.dtype,
+    imageSize: c.size,
+    quantize: c.quantize,
+    profile: c.profile,
+    imageCacheBytes: 0,
+    cache: false,
+  };
   const options: LoadOptions = load;
   const vlm = await FastVLM.load(source, options);
   const { gpu, model } = vlm;
