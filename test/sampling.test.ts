@@ -1,80 +1,54 @@
 import assert from "node:assert/strict";
-import { describe, test } from "node:test";
-import { distributionRef, type SampleRow, sampleRef } from "../kernels/sample.ref.ts";
-import { type SampleOptions, sample } from "../kernels/sample.ts";
-import { logprobsRef } from "../kernels/sample_logprobs.ref.ts";
+import { after, describe, test } from "node:test";
+import sampleSuite, { distributionRef, sampleRef } from "../kernels/sample.ref.ts";
+import { sample } from "../kernels/sample.ts";
+import logprobsSuite, { logprobsRef } from "../kernels/sample_logprobs.ref.ts";
 import { InputError } from "../src/errors.ts";
+import type { Gpu } from "../src/gpu/gpu.ts";
+import { openNodeGpu } from "../src/node/adapter.ts";
 import { checkSampling, Sampler, type SamplingOptions } from "../src/pipeline/sampling.ts";
+import { DISTRIBUTIONS, histogram, LOGITS, surprise } from "./draws.ts";
 import { gpu } from "./gpu.ts";
 
-const DRAWS = 50_000;
-const LOGITS = Float32Array.from({ length: 40 }, (_, v) => 3 * Math.sin(v * 2.3) + (v % 7) * 0.2);
-const BIAS = Float32Array.from(LOGITS, (_, v) => (v === 3 ? 2.5 : v === 30 ? -1.2e38 : 0));
-const SEEN = Uint32Array.from(LOGITS, (_, v) => [0, 2 ** 31, 1, 2 ** 31 + 3][v % 4]!);
-const MASK = Uint32Array.of(0xf0f5_a0ff, 0x5a);
+/** Chooses as on a GPU: in many workgroups of 256 threads, where a software adapter has few of 32. */
+const wide = await openNodeGpu();
+wide.poison = true;
+Object.defineProperty(wide, "adapter", { value: { ...gpu.adapter, software: false } });
+after(() => wide.close());
 
-/** 100,000 draws from one row, and the probabilities they should follow. */
-async function histogram(
-  options: SampleOptions,
-  row: SampleRow,
-): Promise<{ counts: number[]; expected: Float64Array }> {
-  const size = LOGITS.length;
-  const logits = gpu.upload([1, size], "f32", LOGITS);
-  const tensors = {
-    bias: row.bias && gpu.upload([size], "f32", BIAS),
-    seen: row.seen && gpu.upload([1, size], "u32", SEEN),
-    mask: row.mask && gpu.upload([2], "u32", MASK),
-  };
-  const counts = new Array<number>(size).fill(0);
-  for (let step = 0; step < 2 * DRAWS; step += DRAWS) {
-    const tokens = gpu.scope(() => gpu.keep(sample(logits, { ...options, step, draws: DRAWS, seed: 11 }, tensors)));
-    for (const token of await gpu.readU32(tokens)) counts[token]!++;
-    gpu.release(tokens);
-  }
-  for (const tensor of [logits, ...Object.values(tensors)]) if (tensor) gpu.release(tensor);
-  return { counts, expected: distributionRef(LOGITS, options, row) };
-}
-
-/** Standard deviations that χ² lies above what is expected of it (Wilson and Hilferty's approximation). */
-function surprise(counts: readonly number[], expected: ArrayLike<number>): number {
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  let [chi, classes, rare, rareExpected] = [0, 0, 0, 0];
-  for (const [v, count] of counts.entries()) {
-    const want = expected[v]! * total;
-    if (want === 0) assert.equal(count, 0, `token ${v} was filtered out`);
-    else if (want < 5) [rare, rareExpected] = [rare + count, rareExpected + want];
-    else [chi, classes] = [chi + (count - want) ** 2 / want, classes + 1];
-  }
-  if (rareExpected > 0) [chi, classes] = [chi + (rare - rareExpected) ** 2 / rareExpected, classes + 1];
-  const freedom = classes - 1;
-  if (freedom === 0) return 0;
-  return (Math.cbrt(chi / freedom) - (1 - 2 / (9 * freedom))) / Math.sqrt(2 / (9 * freedom));
-}
-
-describe("100,000 draws follow the distribution", () => {
-  const cases: [string, SampleOptions, SampleRow?][] = [
-    ["temperature", { temperature: 1.3 }],
-    ["a low temperature", { temperature: 0.4 }],
-    ["top-k", { temperature: 1, topK: 9 }],
-    ["top-p", { temperature: 1, topP: 0.8 }],
-    ["min-p", { temperature: 1, minP: 0.1 }],
-    ["all filters", { temperature: 1.5, topK: 20, topP: 0.9, minP: 0.05 }],
-    ["bias", { temperature: 1 }, { bias: BIAS }],
-    ["mask", { temperature: 1.5 }, { mask: MASK }],
-    ["repetition penalty", { temperature: 1, repetitionPenalty: 1.5 }, { seen: SEEN }],
-    ["frequency and presence", { temperature: 1, frequencyPenalty: 0.5, presencePenalty: 0.7 }, { seen: SEEN }],
-    ["the vocabulary's limit", { temperature: 2, vocabulary: 17 }],
-  ];
-  for (const [name, options, row = {}] of cases) {
-    test(name, async () => {
-      const { counts, expected } = await histogram(options, row);
+describe("draws follow the distribution", () => {
+  for (const [name, options, row = {}] of DISTRIBUTIONS) {
+    test(`${name}: 100,000`, async () => {
+      const { counts, expected } = await histogram(gpu, options, row);
       assert.ok(surprise(counts, expected) < 4);
+    });
+    test(`${name}: 10,000 in wide workgroups`, async () => {
+      const { counts, expected } = await histogram(wide, options, row, 10_000);
+      assert.ok(surprise(counts, expected) < 4);
+      assert.deepEqual(counts, (await histogram(gpu, options, row, 10_000)).counts);
     });
   }
 
   test("and not another one", async () => {
-    const { counts } = await histogram({ temperature: 1.3 }, {});
+    const { counts } = await histogram(gpu, { temperature: 1.3 }, {});
     assert.ok(surprise(counts, distributionRef(LOGITS, { temperature: 1.25 })) > 4);
+  });
+});
+
+describe("choices in wide workgroups are the reference's", () => {
+  for (const suite of [sampleSuite, logprobsSuite]) {
+    for (const [i, label] of suite.labels.entries()) {
+      test(`${suite.name} ${label}`, async () => {
+        const { error, tolerance, skipped } = await suite.run(wide, i, "f32");
+        assert.ok(!skipped && error <= tolerance, `error ${error} exceeds ${tolerance}`);
+      });
+    }
+  }
+
+  test("and the workgroups are wide", () => {
+    const sizes = (device: Gpu) =>
+      new Set([...device.variants.keys()].flatMap((key) => /^sample.* WORKGROUP_SIZE=(\d+)/.exec(key)?.[1] ?? []));
+    assert.deepEqual([...sizes(wide)], ["256"]);
   });
 });
 
