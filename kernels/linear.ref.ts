@@ -95,9 +95,21 @@ const FORCED: readonly Case[] = VARIANTS.flatMap((variant): Case[] => {
   ];
 });
 
+/** Other widths of workgroups: fewer threads than vectors in a row, and more. */
+const WIDTHS = (["row_32", "row_256"] as const).map(
+  (variant): Case => ({
+    variant,
+    rows: 5,
+    inputs: 260,
+    outputs: 37,
+    ...ALL,
+    wide: true,
+  }),
+);
+
 export default defineSuite<Case>({
   name: "linear",
-  cases: [...CASES, ...FORCED],
+  cases: [...CASES, ...FORCED, ...WIDTHS],
   inputs({ rows, inputs, outputs, wide, ...has }, random) {
     const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
     return {

@@ -1,3 +1,4 @@
+import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
@@ -5,6 +6,7 @@ import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
+import { standIn } from "./stand_in.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", scale: "read?", residual: "read?", y: "update" } as const;
 const PARAMS = { rows: "u32", inputs: "u32", outputs: "u32", first: "u32", stride: "u32" } as const;
@@ -46,7 +48,10 @@ const lanesRow = defineKernel({
 
 const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
 
-export type LinearVariant = "tile" | "row" | "lanes" | "lanes_row";
+/** Threads of a workgroup of the shader for few rows. */
+const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
+
+export type LinearVariant = "tile" | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
 
 export interface LinearOptions extends QuantizedOptions {
   /** Applied to the sum. GELU is the exact one, by the error function. */
@@ -62,11 +67,19 @@ export interface LinearPlan {
   readonly maxBytes?: number;
 }
 
-/** Which shader serves this many rows of this many inputs on this adapter. */
-export function pickLinear(shape: { rows: number; inputs: number }, adapter: AdapterSummary): LinearVariant {
-  const { rows, inputs } = shape;
-  if (hasEightLanes(adapter) && inputs % 8 === 0) return rows === 1 ? "lanes_row" : "lanes";
-  return rows < 8 && inputs % 4 === 0 ? "row" : "tile";
+/** Which shaders may serve this many rows of this many inputs on this adapter, best guess first. */
+export function linearCandidates(
+  { rows, inputs }: { rows: number; inputs: number },
+  adapter: AdapterSummary,
+): readonly LinearVariant[] {
+  const isQuads = inputs % 4 === 0;
+  if (hasEightLanes(adapter) && inputs % 8 === 0) {
+    if (rows === 1) return ["lanes_row", "row"];
+    return rows < 8 ? ["lanes", "row"] : ["lanes"];
+  }
+  if (rows === 1 && isQuads) return ["row", "row_32", "row_256"];
+  if (rows < 8 && isQuads) return ["row", "row_32", "row_256", "tile"];
+  return rows <= 32 && isQuads ? ["tile", "row"] : ["tile"];
 }
 
 /**
@@ -99,7 +112,7 @@ export function linearBy(plan: LinearPlan, x: Tensor, weight: Tensor, options: L
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
-  const { maxBytes = gpu.maxBindingBytes, variant = pickLinear({ rows, inputs: C }, gpu.adapter) } = plan;
+  const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
   for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
     for (const [first, end] of rowChunks(O, [C * BYTES[weight.dtype]], maxBytes)) {
@@ -107,6 +120,16 @@ export function linearBy(plan: LinearPlan, x: Tensor, weight: Tensor, options: L
     }
   }
   return y;
+}
+
+function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions): LinearVariant {
+  const { O, C } = weight.dims("O C");
+  const { choices, adapter } = x.gpu;
+  const group = `linear ${x.dtype} ${weight.dtype} rows ${rowClass(rows)}`;
+  return choices.pick(group, `${C}x${O}`, linearCandidates({ rows, inputs: C }, adapter), (variant) => {
+    const residual = options.residual && standIn(options.residual);
+    linearBy({ variant }, standIn(x), weight, { ...options, residual });
+  });
 }
 
 interface LinearTensors {
@@ -136,8 +159,9 @@ function launch(
     HAS_RESIDUAL: tensors.residual !== undefined,
   };
   const packed = { WEIGHT_F16: tensors.weight.dtype === "f16", ...epilogue };
-  if (variant === "row") {
-    row.run(tensors, params, { workgroups: rows * Math.ceil(outputs / 4), overrides: epilogue });
+  if (variant === "row" || variant === "row_32" || variant === "row_256") {
+    const overrides = { WORKGROUP_SIZE: ROW_SIZES[variant], ...epilogue };
+    row.run(tensors, params, { workgroups: rows * Math.ceil(outputs / 4), overrides });
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });

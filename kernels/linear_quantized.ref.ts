@@ -78,6 +78,12 @@ const GATED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatMa
   { variant: "lanes_row", format, rows: 1, inputs: 96, outputs: 80, swiglu: true, wide: true },
 ]);
 
+/** Other widths of workgroups: fewer threads than a row has parts, and more. */
+const WIDTHS = (["row_32", "row_256"] as const).flatMap((variant): Case[] => [
+  { variant, format: "int4", rows: 5, inputs: 288, outputs: 75, bias: true, residual: true, wide: true },
+  { variant, format: "int4", rows: 3, inputs: 288, outputs: 80, swiglu: true },
+]);
+
 const VARIANTS = ["tile", "row", "lanes", "lanes_row"] as const;
 
 /** What each shader does with each format: odd numbers of groups, sizes that fill no tile, tensors that must be cut. */
@@ -94,7 +100,7 @@ const FORCED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatM
 
 export default defineSuite<Case>({
   name: "linear_quantized",
-  cases: [...CASES, ...FORCED, ...GATED],
+  cases: [...CASES, ...FORCED, ...GATED, ...WIDTHS],
   inputs({ format, rows, inputs, outputs, wide, ...has }, random) {
     const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
     return {
@@ -106,7 +112,7 @@ export default defineSuite<Case>({
   },
   run({ x, bias, residual, ...codes }, { format, inputs, outputs, variant, maxBytes, swiglu }) {
     const weight = quantizedTensor(codes, format, [outputs, inputs]);
-    if (swiglu) return fusedSwiglu(x!, weight, variant === "row" ? variant : "lanes_row")!;
+    if (swiglu) return fusedSwiglu(x!, weight, variant)!;
     const plan = { ...(variant && { variant }), ...(maxBytes && { maxBytes }) };
     return linearQuantizedBy(plan, x!, weight, { bias, residual });
   },

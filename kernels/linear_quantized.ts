@@ -1,9 +1,11 @@
+import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { GROUP, type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { hasEightLanes } from "./lanes.ts";
+import { standIn } from "./stand_in.ts";
 
 const BUFFERS = {
   x: "read",
@@ -55,7 +57,10 @@ export const FORMATS = { int4: 0, "int4-affine": 1, int8: 2 } as const;
 /** Outputs in a block of codes. */
 const BLOCK = 8;
 
-export type QuantizedVariant = "tile" | "row" | "lanes" | "lanes_row";
+/** Threads of a workgroup of the shader for few rows. */
+const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
+
+export type QuantizedVariant = "tile" | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
 
 export interface QuantizedOptions {
   /** [O] */
@@ -73,10 +78,15 @@ export interface QuantizedPlan {
   readonly maxBytes?: number;
 }
 
-/** Which shader serves this many rows on this adapter. */
-export function pickQuantized(rows: number, adapter: AdapterSummary): QuantizedVariant {
-  if (hasEightLanes(adapter)) return rows === 1 ? "lanes_row" : "lanes";
-  return rows < 8 ? "row" : "tile";
+/** Which shaders may serve this many rows on this adapter, best guess first. */
+export function quantizedCandidates(rows: number, adapter: AdapterSummary): readonly QuantizedVariant[] {
+  if (hasEightLanes(adapter)) {
+    if (rows === 1) return ["lanes_row", "row"];
+    return rows < 8 ? ["lanes", "row"] : ["lanes"];
+  }
+  if (rows === 1) return ["row", "row_32", "row_256"];
+  if (rows < 8) return ["row", "row_32", "row_256", "tile"];
+  return rows <= 32 ? ["tile", "row"] : ["tile"];
 }
 
 /**
@@ -109,7 +119,7 @@ export function linearQuantizedBy(
   if (residual) expectShape("linear: residual", residual, shape);
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
-  const { maxBytes = gpu.maxBindingBytes, variant = pickQuantized(rows, gpu.adapter) } = plan;
+  const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
   const [blocks = 0] = weight.codes.shape;
   const blockBytes = [weight.codes.bytes / blocks, weight.scales.bytes / blocks];
@@ -130,23 +140,36 @@ export function linearQuantizedBy(
  * @param weight  [2I, C]: gates, then ups
  * @returns       [T, I]; undefined where no shader does it, which is so for many rows, for numbers, and for odd sizes
  */
-export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: "row" | "lanes_row"): Tensor | undefined {
+export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: QuantizedVariant): Tensor | undefined {
   if (!(weight instanceof QuantizedTensor)) return undefined;
   const { gpu } = x;
   const { T, C } = x.dims("T C");
   const [O, inputs] = weight.shape;
   expectShape("linear: x", x, [T, inputs]);
-  const chosen = variant ?? pickQuantized(T, gpu.adapter);
+  const chosen = variant ?? choose(x, T, weight, {});
   const isBound = Math.max(weight.codes.bytes, weight.scales.bytes) <= gpu.maxBindingBytes;
-  if (!isBound || O % (2 * BLOCK) !== 0 || (chosen !== "row" && chosen !== "lanes_row")) return undefined;
+  if (!isBound || O % (2 * BLOCK) !== 0 || chosen === "tile" || chosen === "lanes") return undefined;
   const y = x.like([T, O / 2]);
   const { codes, scales, format } = weight;
   const tensors = { x, codes, scales, bias: undefined, residual: undefined, y };
   const params = { rows: T, inputs: C, outputs: O, first: 0, stride: O / 2, groups: 2 * Math.ceil(C / GROUP / 2) };
   const overrides = { FORMAT: FORMATS[format], SWIGLU: true };
-  if (chosen === "row") row.run(tensors, params, { workgroups: (T * O) / (2 * BLOCK), overrides });
-  else lanesRow.run(tensors, params, { workgroups: Math.ceil(O / 32), overrides });
+  if (chosen === "lanes_row") lanesRow.run(tensors, params, { workgroups: Math.ceil(O / 32), overrides });
+  else {
+    const workgroups = (T * O) / (2 * BLOCK);
+    row.run(tensors, params, { workgroups, overrides: { WORKGROUP_SIZE: ROW_SIZES[chosen], ...overrides } });
+  }
   return y;
+}
+
+function choose(x: Tensor, rows: number, weight: QuantizedTensor, options: QuantizedOptions): QuantizedVariant {
+  const [O, C] = weight.shape;
+  const { choices, adapter } = x.gpu;
+  const group = `linear_quantized ${x.dtype} ${weight.format} rows ${rowClass(rows)}`;
+  return choices.pick(group, `${C}x${O}`, quantizedCandidates(rows, adapter), (variant) => {
+    const residual = options.residual && standIn(options.residual);
+    linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
+  });
 }
 
 interface Tensors {
@@ -175,8 +198,9 @@ function launch(variant: QuantizedVariant, tensors: Tensors, weight: QuantizedTe
     HAS_RESIDUAL: tensors.residual !== undefined,
   };
   const all = { ...tensors, codes, scales };
-  if (variant === "row") {
-    row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides });
+  if (variant === "row" || variant === "row_32" || variant === "row_256") {
+    const sized = { WORKGROUP_SIZE: ROW_SIZES[variant], ...overrides };
+    row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
   } else if (variant === "tile") {
     tile.run(all, params, { workgroups: Math.ceil(outputs / 64) * Math.ceil(rows / 64), overrides });
   } else if (variant === "lanes") {

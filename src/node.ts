@@ -7,6 +7,7 @@ import { openNodeGpu } from "./node/adapter.ts";
 import { NodeCodeStore } from "./node/code_store.ts";
 import { nodeFolder } from "./node/folder.ts";
 import { nodeCodecs } from "./node/image_codecs.ts";
+import { NodeTuningStore } from "./node/tuning_store.ts";
 import { decodeNodeVideo, listImages } from "./node/video.ts";
 import { fetchBytes } from "./pipeline/fetch.ts";
 import { installPlatform } from "./pipeline/platform.ts";
@@ -20,6 +21,7 @@ installPlatform({
   decodeVideo: decodeNodeVideo,
   listImages,
   codeStore: new NodeCodeStore(),
+  tuningStore: new NodeTuningStore(),
   async readFile(source, signal) {
     if (isAddress(source)) return fetchBytes(source, signal);
     try {

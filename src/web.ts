@@ -5,6 +5,7 @@ import { fetchBytes } from "./pipeline/fetch.ts";
 import { installPlatform } from "./pipeline/platform.ts";
 import { openWebGpu } from "./web/adapter.ts";
 import { webCodecs } from "./web/image_codecs.ts";
+import { webTuningStore } from "./web/tuning_store.ts";
 import { decodeWebVideo } from "./web/video.ts";
 
 installPlatform({
@@ -13,6 +14,7 @@ installPlatform({
   decodeImage: (bytes, options) => decodeImage(bytes, webCodecs, options),
   decodeVideo: decodeWebVideo,
   listImages: async () => undefined, // A page reads no folders.
+  tuningStore: webTuningStore,
   readFile: (source, signal) => fetchBytes(new URL(source, location.href).href, signal),
 });
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pickAttention } from "../kernels/attention.ts";
 import { pickCausalAttention } from "../kernels/causal_attention.ts";
-import { pickLinear } from "../kernels/linear.ts";
-import { pickQuantized } from "../kernels/linear_quantized.ts";
+import { linearCandidates } from "../kernels/linear.ts";
+import { quantizedCandidates } from "../kernels/linear_quantized.ts";
 import { DRY_ADAPTER } from "../src/gpu/device.ts";
 
 const eight = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 8 };
@@ -12,25 +12,25 @@ const wide = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 32, subgroupMax
 const varying = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 32 };
 
 test("linear: lanes where subgroups have exactly eight of them and the inputs divide", () => {
-  assert.equal(pickLinear({ rows: 288, inputs: 896 }, eight), "lanes");
-  assert.equal(pickLinear({ rows: 1, inputs: 896 }, eight), "lanes_row");
-  assert.equal(pickLinear({ rows: 288, inputs: 900 }, eight), "tile");
-  assert.equal(pickLinear({ rows: 1, inputs: 900 }, eight), "row");
+  assert.equal(linearCandidates({ rows: 288, inputs: 896 }, eight)[0], "lanes");
+  assert.equal(linearCandidates({ rows: 1, inputs: 896 }, eight)[0], "lanes_row");
+  assert.equal(linearCandidates({ rows: 288, inputs: 900 }, eight)[0], "tile");
+  assert.equal(linearCandidates({ rows: 1, inputs: 900 }, eight)[0], "row");
 });
 
 test("linear: elsewhere rows for decoding and tiles for the rest", () => {
   for (const adapter of [wide, varying, DRY_ADAPTER]) {
-    assert.equal(pickLinear({ rows: 1, inputs: 896 }, adapter), "row");
-    assert.equal(pickLinear({ rows: 8, inputs: 896 }, adapter), "tile");
-    assert.equal(pickLinear({ rows: 1, inputs: 37 }, adapter), "tile");
+    assert.equal(linearCandidates({ rows: 1, inputs: 896 }, adapter)[0], "row");
+    assert.equal(linearCandidates({ rows: 8, inputs: 896 }, adapter)[0], "tile");
+    assert.equal(linearCandidates({ rows: 1, inputs: 37 }, adapter)[0], "tile");
   }
 });
 
 test("linear, quantised: the same, whatever the number of inputs", () => {
-  assert.equal(pickQuantized(288, eight), "lanes");
-  assert.equal(pickQuantized(1, eight), "lanes_row");
-  assert.equal(pickQuantized(7, wide), "row");
-  assert.equal(pickQuantized(8, varying), "tile");
+  assert.equal(quantizedCandidates(288, eight)[0], "lanes");
+  assert.equal(quantizedCandidates(1, eight)[0], "lanes_row");
+  assert.equal(quantizedCandidates(7, wide)[0], "row");
+  assert.equal(quantizedCandidates(8, varying)[0], "tile");
 });
 
 test("attention follows the subgroups", () => {

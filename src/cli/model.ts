@@ -16,6 +16,7 @@ export const MODEL_FLAGS = {
   dtype: { type: "string" },
   quantize: { type: "string" },
   "no-cache": { type: "boolean" },
+  "no-autotune": { type: "boolean" },
   resize: { type: "string" },
   "image-size": { type: "string" },
   "no-orientation": { type: "boolean" },
@@ -26,6 +27,7 @@ export const MODEL_USAGE = `  --model DIR          checkpoint folder or address;
   --dtype f32|f16      precision; default: as stored, where the adapter can
   --quantize FORMAT    int4, int4-affine or int8: round the language model while it loads
   --no-cache           do not keep what --quantize made for the next start, nor use what was kept
+  --no-autotune        do not time shaders on this GPU, nor use what was timed before
   --resize pad|crop    how an image becomes square; default: the checkpoint's way
   --image-size N       side of that square in pixels, a multiple of 64
   --no-orientation     do not turn photos upright by their EXIF tag`;
@@ -38,6 +40,7 @@ export interface ModelValues {
   readonly dtype?: string;
   readonly quantize?: string;
   readonly "no-cache"?: boolean;
+  readonly "no-autotune"?: boolean;
   readonly resize?: string;
   readonly "image-size"?: string;
   readonly "no-orientation"?: boolean;
@@ -78,6 +81,7 @@ export async function loadFrom(values: ModelValues, options: Pick<LoadOptions, "
     dtype: choice("dtype", values.dtype, "f32", "f16"),
     quantize: choice("quantize", values.quantize, "int4", "int4-affine", "int8"),
     cache: !values["no-cache"],
+    autotune: !values["no-autotune"],
     resize: choice("resize", values.resize, "pad", "crop"),
     imageSize: integer("image-size", values["image-size"], 64),
     orientation: !values["no-orientation"],

@@ -5,6 +5,8 @@ import type { Wait } from "./readback.ts";
 export interface AdapterSummary {
   readonly vendor: string;
   readonly architecture: string;
+  /** What the vendor calls the device; often empty, or a number. */
+  readonly device: string;
   readonly description: string;
   /** True when the "GPU" is the CPU (llvmpipe, SwiftShader). */
   readonly software: boolean;
@@ -27,6 +29,7 @@ export interface OpenDevice {
 export const DRY_ADAPTER: AdapterSummary = {
   vendor: "",
   architecture: "",
+  device: "",
   description: "no device",
   software: true,
   f16: true,
@@ -55,6 +58,7 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
   const {
     vendor,
     architecture,
+    device,
     description,
     subgroupMinSize = 0,
     subgroupMaxSize = 0,
@@ -64,6 +68,7 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
   return {
     vendor,
     architecture,
+    device,
     description,
     software: named || isFallbackAdapter === true,
     f16: adapter.features.has("shader-f16"),

@@ -2,13 +2,16 @@ import { GpuError } from "../errors.ts";
 import { fromHalfArray } from "../tensor/half.ts";
 import { type Shape, showShape, sizeOf } from "../tensor/shape.ts";
 import { BYTES, type DType, Tensor } from "../tensor/tensor.ts";
+import { Choices } from "./choices.ts";
 import { type AdapterSummary, DRY_ADAPTER, type OpenDevice, openDevice } from "./device.ts";
 import { Failures } from "./failures.ts";
 import { loadShaders } from "./kernel.ts";
 import { type Block, Pool } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { Readback, type Wait } from "./readback.ts";
+import { timed } from "./stopwatch.ts";
 import { CommandStream, type Variant } from "./stream.ts";
+import { tableFor } from "./tuned.ts";
 
 /** Receives the intermediate results that models `mark`; see `Gpu.recorder`. */
 export type Recorder = (name: string, tensor: Tensor) => void;
@@ -29,6 +32,8 @@ export class Gpu {
   readonly variants = new Map<string, Variant>();
   readonly layouts = new Map<string, GPUBindGroupLayout>();
   readonly profiler: Profiler | null;
+  /** Which of a kernel's variants runs. */
+  readonly choices: Choices;
   /** Fills every new tensor with NaN (as f32 and as f16), so a kernel that skips an element is caught. For tests. */
   poison = false;
   /** When set, models hand it their intermediate results by name. The tensor is valid only during the call. */
@@ -49,6 +54,7 @@ export class Gpu {
     const device = open?.device ?? null;
     this.device = device;
     this.adapter = open?.adapter ?? DRY_ADAPTER;
+    this.choices = new Choices(tableFor(this.adapter));
     this.maxBindingBytes = Math.floor((device?.limits.maxStorageBufferBindingSize ?? 2 ** 27) / 256) * 256;
     this.maxWorkgroups = device?.limits.maxComputeWorkgroupsPerDimension ?? 65535;
     this.#pool = this.#realPool = new Pool(device, device?.limits.maxBufferSize ?? Number.MAX_SAFE_INTEGER);
@@ -294,6 +300,11 @@ export class Gpu {
     this.flush();
     if (this.device) await this.#readback?.wait(this.device.queue.onSubmittedWorkDone());
     this.#check();
+  }
+
+  /** Milliseconds that the GPU takes for the launches of `body`, at most 4096; see `timed`. */
+  time(body: () => void): Promise<number> {
+    return timed(this, this.#stream, body);
   }
 
   /** Destroys the device and all its memory. Safe to call twice. */

@@ -53,6 +53,15 @@ export async function loadShaders(): Promise<void> {
   );
 }
 
+/** Changes with every shader: what was measured before is of no use then. FNV-1a of their texts. */
+export function shadersDigest(): string {
+  let hash = 0x811c9dc5;
+  for (const { spec, text } of registry) {
+    for (const char of `${spec.name}\n${text ?? ""}`) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193);
+  }
+  return (hash >>> 0).toString(16).padStart(8, "0");
+}
+
 /** Shader files lie beside the modules: fetched in browsers, read from disk in Node, whose fetch has no file: URLs. */
 async function readText(url: URL): Promise<string> {
   if (url.protocol === "file:") return process.getBuiltinModule("node:fs").readFileSync(url, "utf8");

@@ -2,6 +2,7 @@ import { GpuError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { BindGroups, ParamRing } from "./bindings.ts";
 import type { Profiler } from "./profile.ts";
+import type { Stopwatch } from "./stopwatch.ts";
 
 /** A compiled kernel, specialised for element types and constants. */
 export interface Variant {
@@ -16,6 +17,8 @@ export class CommandStream {
   readonly groups: BindGroups;
   /** Number of command buffers submitted so far. */
   submits = 0;
+  /** Times the next submit when set. */
+  stopwatch: Stopwatch | null = null;
   readonly #device: GPUDevice;
   readonly #profiler: Profiler | null;
   #encoder: GPUCommandEncoder | null = null;
@@ -45,7 +48,7 @@ export class CommandStream {
     if (!variant.pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);
     if (this.params.isFull) this.submit();
     const offset = this.params.push(params);
-    this.#pass ??= this.encoder.beginComputePass(this.#profiler?.pass(variant.label));
+    this.#pass ??= this.encoder.beginComputePass(this.#profiler?.pass(variant.label) ?? this.stopwatch?.pass);
     this.#pass.setPipeline(variant.pipeline);
     this.#pass.setBindGroup(0, this.groups.get(variant.layout, tensors));
     this.#pass.setBindGroup(1, this.params.group, [offset]);
@@ -60,6 +63,7 @@ export class CommandStream {
     this.#endPass();
     this.params.upload();
     this.#profiler?.resolve(this.#encoder);
+    this.stopwatch?.resolve(this.#encoder);
     this.#device.queue.submit([this.#encoder.finish()]);
     this.#profiler?.collect();
     this.#encoder = null;

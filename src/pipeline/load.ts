@@ -1,4 +1,3 @@
-import { argmax } from "../../kernels/argmax.ts";
 import { DamagedCodes } from "../../weights/code_cache.ts";
 import { AdapterError, InputError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -8,13 +7,15 @@ import { type Assembled, assemble, defaultDType, openParts, type Parts } from ".
 import { CodeCache, type Keeping } from "./code_cache.ts";
 import { openFolders } from "./folders.ts";
 import { platform } from "./platform.ts";
+import { rehearse } from "./rehearse.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loadText, type TextParts } from "./text.ts";
+import { Tuning } from "./tuning.ts";
 import type { Composition, LoadOptions, Source } from "./types.ts";
 import { Vision } from "./vision.ts";
 
-/** Prompt length that pipelines are compiled for: they serve any length of at least 8, and no LongRoPE switch is so early. */
-const REHEARSED_TOKENS = 16;
+/** Passes that shaders are timed for: decoding, a picture with a question, and answers decoded together. */
+const TUNED_LENGTHS = [1, 288, 2, 4, 8, 16, 32];
 
 const IMAGE_CACHE_BYTES = 256 * 2 ** 20;
 
@@ -45,7 +46,11 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
   const gpu = await platform().openGpu({ profile: options.profile === true });
   try {
     const dtype = checkDType(gpu, options.dtype ?? defaultDType(parts.language, gpu));
+    const store = options.autotune === false ? undefined : platform().tuningStore;
+    const tuning = store && (await Tuning.open(gpu, store));
     const { model, keeping } = await placeModel(gpu, parts, imageSize, { ...options, dtype });
+    const wasTuned = await tuning?.run(() => rehearse(model, imageSize, TUNED_LENGTHS), options.signal);
+    if (wasTuned) await rehearse(model, imageSize);
     return {
       gpu,
       model,
@@ -105,19 +110,4 @@ async function place(gpu: Gpu, parts: Parts, imageSize: number, options: Placing
   })();
   await Promise.all([warm, loads]);
   return assembled;
-}
-
-/** Asks for every pipeline that answering takes, so that none is compiled during the first answer. */
-async function rehearse(model: FastVLMModel, imageSize: number): Promise<void> {
-  const { gpu, decoder } = model;
-  decoder.rope.table(REHEARSED_TOKENS + 1);
-  await gpu.rehearse(() => {
-    if (model.eye) model.encode(gpu.empty([1, imageSize, imageSize, 3], model.dtype));
-    const cache = decoder.cache(REHEARSED_TOKENS + 1, model.dtype);
-    for (const tokens of [REHEARSED_TOKENS, 1]) {
-      const h = decoder.forward(decoder.embed(gpu.empty([tokens], "u32")), cache);
-      argmax(decoder.logits(h.rows(0, 1)), 1);
-    }
-    return undefined;
-  });
 }

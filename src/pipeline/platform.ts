@@ -5,6 +5,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { Pixels } from "../image/pixels.ts";
 import type { ClipRequest } from "../video/decode.ts";
 import type { Clip } from "../video/types.ts";
+import type { TuningStore } from "./tuning.ts";
 
 /** What differs between Node and browsers. `src/node.ts` and `src/web.ts` each install theirs. */
 export interface Platform {
@@ -21,6 +22,8 @@ export interface Platform {
   readFile(source: string, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /** Where codes are kept between starts, if anywhere. */
   readonly codeStore?: CodeStore;
+  /** Where choices between shaders are kept that were measured on this machine. */
+  readonly tuningStore?: TuningStore;
 }
 
 let current: Platform | undefined;

@@ -32,6 +32,11 @@ export interface LoadOptions {
    * Default true
    */
   readonly cache?: boolean | undefined;
+  /**
+   * On a GPU, times the shaders that could compute the same, once per adapter and model, for 3 seconds at most, and keeps what
+   * is fastest in the user's cache folder or the page's storage. False neither measures nor uses what was kept. Default true
+   */
+  readonly autotune?: boolean | undefined;
   /** Side of the square that images are resized to, in pixels, a multiple of 64. Default: the checkpoint's, usually 1024 */
   readonly imageSize?: number | undefined;
   /** `pad` to a square (Apple's code), or `crop` the long side (transformers' processor). Default: the checkpoint's own */

@@ -1,0 +1,90 @@
+import type { Question } from "./choices.ts";
+import type { Gpu } from "./gpu.ts";
+
+/** Milliseconds of GPU time that a sample aims at, samples per candidate, and launches in a submit at most. */
+const SAMPLE_MS = 2;
+const SAMPLES = 5;
+const LAUNCHES = 1024;
+/** A candidate this many times slower than another is not timed twice. */
+const HOPELESS = 3;
+/** Part of the first candidate's time that another must save: ties shall not be decided by noise. */
+const GAIN = 0.05;
+
+/** How a question was answered. */
+export interface Answer {
+  readonly key: string;
+  readonly chosen: string;
+  /** Median milliseconds of one launch; absent for what did not compile, and all absent past the time limit. */
+  readonly ms: Readonly<Record<string, number>>;
+}
+
+/**
+ * Answers questions by timing their candidates. What the time limit leaves over gets its first candidate, so that a next time
+ * chooses the same.
+ *
+ * @param options.limitMs  no question is begun after this many milliseconds
+ */
+export async function tune(
+  gpu: Gpu,
+  questions: readonly Question[],
+  { limitMs, signal }: { readonly limitMs: number; readonly signal?: AbortSignal | undefined },
+): Promise<Answer[]> {
+  const started = performance.now();
+  const answers: Answer[] = [];
+  for (const { key, candidates, trials } of questions) {
+    signal?.throwIfAborted();
+    const late = performance.now() - started > limitMs;
+    const ms = late ? {} : await race(gpu, await compiled(gpu, candidates, trials), trials);
+    answers.push({ key, ms, chosen: best(candidates, ms) });
+  }
+  return answers;
+}
+
+/** The fastest, unless the first is as good. */
+export function best(candidates: readonly string[], ms: Readonly<Record<string, number>>): string {
+  const [first] = candidates as readonly [string, ...string[]];
+  const fastest = Object.keys(ms).sort((a, b) => ms[a]! - ms[b]!)[0] ?? first;
+  const usual = ms[first] ?? Number.POSITIVE_INFINITY;
+  return ms[fastest]! < usual * (1 - GAIN) ? fastest : first;
+}
+
+/** The candidates that this adapter's compiler takes. */
+async function compiled(gpu: Gpu, candidates: readonly string[], trials: Question["trials"]): Promise<string[]> {
+  const compile = (candidate: string): Promise<unknown> => gpu.rehearse(() => run(gpu, candidate, trials));
+  const results = await Promise.allSettled(candidates.map(compile));
+  return candidates.filter((_, i) => results[i]!.status === "fulfilled");
+}
+
+/** Median milliseconds of one launch of each candidate, which take turns. */
+async function race(
+  gpu: Gpu,
+  candidates: readonly string[],
+  trials: Question["trials"],
+): Promise<Record<string, number>> {
+  const sample = async (candidate: string, repeats: number): Promise<number> => {
+    const ms = await gpu.time(() => {
+      for (let i = 0; i < repeats; i++) run(gpu, candidate, trials);
+    });
+    return ms / repeats / trials.length;
+  };
+  const times: Record<string, number[]> = {};
+  for (const candidate of candidates) {
+    await sample(candidate, 1); // makes buffers and bind groups, and wakes the GPU
+    times[candidate] = [await sample(candidate, 1)];
+  }
+  const fastest = Math.min(...Object.values(times).flat());
+  const fits = Math.floor(LAUNCHES / trials.length);
+  const repeats = Math.max(1, Math.min(fits, Math.ceil(SAMPLE_MS / trials.length / fastest)));
+  const close = candidates.filter((candidate) => times[candidate]![0]! < HOPELESS * fastest);
+  if (close.length > 1) {
+    for (const candidate of close) times[candidate] = [];
+    for (let i = 0; i < SAMPLES; i++)
+      for (const candidate of close) times[candidate]!.push(await sample(candidate, repeats));
+  }
+  const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
+  return Object.fromEntries(candidates.map((candidate) => [candidate, median(times[candidate]!)]));
+}
+
+function run(gpu: Gpu, candidate: string, trials: Question["trials"]): undefined {
+  for (const trial of trials) gpu.scope(() => void trial(candidate));
+}
