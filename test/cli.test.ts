@@ -108,6 +108,25 @@ describe("the terminal", () => {
 });
 
 describe("programs", () => {
+  test("what is rounded is kept for the next start, listed and removed", async () => {
+    const env = { XDG_CACHE_HOME: join(folder, "cache") };
+    const program = async (...args: string[]): Promise<string> => {
+      const { child, ended } = start(args, undefined, env);
+      child.stdin.end();
+      const { code, stdout, stderr } = await ended;
+      assert.deepEqual([code, stderr], [0, ""]);
+      return stdout;
+    };
+    const question = ["generate", "--model", MODEL, "--quantize", "int4", "--max-tokens", "4", "--prompt", "What?"];
+    await program(...question, "--no-cache");
+    assert.match(await program("cache"), /codes: 0 files, 0\.00 GB\n$/);
+    const answer = await program(...question);
+    assert.match(await program("cache"), /^ +0\.00 GB {2}last used \S+ {2}[0-9a-f]{64}\.safetensors\n.*codes: 1 file/);
+    assert.equal(await program(...question), answer);
+    assert.match(await program("cache", "--clear"), /1 file, 0\.00 GB, removed\n$/);
+    assert.match(await program("cache"), /: 0 files/);
+  });
+
   test("generate: pictures, a clip, sampling flags, in other scripts' spellings", async () => {
     const flags = ["--image_path", PICTURE, "--image-file", PICTURE, "--video_path", CLIP, "--frames", "2"];
     const sampling = ["--temperature", "0.7", "--top_p", "0.9", "--top-k", "20", "--min-p", "0.01", "--seed", "5"];

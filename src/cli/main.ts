@@ -1,4 +1,5 @@
 import { FastVLMError, InputError } from "../errors.ts";
+import { CACHE_USAGE, cache } from "./cache.ts";
 import { CAPTION_USAGE, caption } from "./caption.ts";
 import { CHAT_USAGE, chat } from "./chat.ts";
 import { demo } from "./demo.ts";
@@ -15,11 +16,12 @@ const USAGE = `fastvlm: ask questions about images and videos, on your own GPU
   fastvlm caption FOLDER   a caption for every picture of a folder
   fastvlm inspect DIR      what a checkpoint is, without loading it
   fastvlm quantize IN OUT  the same model in a quarter of the space
+  fastvlm cache            what is kept between starts
   fastvlm doctor           the GPU adapter, and what would make it faster
   fastvlm demo             questions about sample pictures
 
 With --model DIR they use a checkpoint of yours, else the tiny one that comes with the program.
-generate, chat, caption and quantize list their flags with --help.`;
+generate, chat, caption, quantize and cache list their flags with --help.`;
 
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   generate,
@@ -27,6 +29,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<voi
   caption,
   inspect,
   quantize,
+  cache,
   doctor: runDoctor,
   demo,
 };
@@ -35,6 +38,7 @@ const USAGES: Readonly<Record<string, string>> = {
   chat: CHAT_USAGE,
   caption: CAPTION_USAGE,
   quantize: QUANTIZE_USAGE,
+  cache: CACHE_USAGE,
 };
 
 async function main([command, ...args]: readonly string[]): Promise<void> {
