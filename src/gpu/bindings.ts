@@ -38,9 +38,9 @@ export class ParamRing {
   }
 
   /** Takes the next slot and returns its offset. */
-  push(params: ArrayBuffer): number {
+  push(params: Uint8Array): number {
     const offset = this.#used++ * SLOT_BYTES;
-    this.#staging.set(new Uint8Array(params), offset);
+    this.#staging.set(params, offset);
     return offset;
   }
 

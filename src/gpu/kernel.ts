@@ -2,7 +2,7 @@ import { GpuError, ShapeError } from "../errors.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { Gpu } from "./gpu.ts";
 import type { Variant } from "./stream.ts";
-import { checkHeader, pack, prelude } from "./wgsl.ts";
+import { checkHeader, packer, prelude } from "./wgsl.ts";
 
 /** How a kernel uses a buffer: `write` overwrites every element, `update` changes in place, `read?` may be absent. */
 export type Access = "read" | "read?" | "write" | "update";
@@ -82,6 +82,7 @@ export function defineKernel<
   C extends string = never,
 >(spec: KernelSpec<Extract<keyof Buffers, string>, P, O, C> & { readonly buffers: Buffers }) {
   const names = Object.keys(spec.buffers);
+  const pack = packer(spec.params);
   const entry: { spec: AnyKernelSpec; text: string | null } = { spec, text: null };
   registry.push(entry);
   return {
@@ -102,7 +103,7 @@ export function defineKernel<
         }
       }
       const variant = variantFor(gpu, entry, list, launch);
-      gpu.encode(variant, list, pack(spec.params, params), fold(launch.workgroups, gpu.maxWorkgroups));
+      gpu.encode(variant, list, pack(params), fold(launch.workgroups, gpu.maxWorkgroups));
     },
   };
 }

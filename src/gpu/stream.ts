@@ -42,7 +42,7 @@ export class CommandStream {
   dispatch(
     variant: Variant,
     tensors: readonly (Tensor | undefined)[],
-    params: ArrayBuffer,
+    params: Uint8Array,
     workgroups: readonly [number, number, number],
   ): void {
     if (!variant.pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);

@@ -18,19 +18,21 @@ export function prelude(
   return `${[...enables, ...aliases, ...numbers].join(" ")}\n`;
 }
 
-/** The parameters as the bytes of `struct Params`. */
-export function pack(
+/** Gives parameters as the bytes of `struct Params`; each call overwrites what the one before returned. */
+export function packer(
   types: Readonly<Record<string, ParamType>>,
-  values: Readonly<Record<string, number>>,
-): ArrayBuffer {
-  const names = Object.keys(types);
-  const view = new DataView(new ArrayBuffer(names.length * 4));
-  for (const [i, name] of names.entries()) {
-    const value = values[name]!;
-    if (types[name] === "f32") view.setFloat32(i * 4, value, true);
-    else view.setUint32(i * 4, value, true);
-  }
-  return view.buffer;
+): (values: Readonly<Record<string, number>>) => Uint8Array {
+  const fields = Object.entries(types);
+  const words = new Uint32Array(fields.length);
+  const floats = new Float32Array(words.buffer);
+  const bytes = new Uint8Array(words.buffer);
+  return (values) => {
+    for (let i = 0; i < fields.length; i++) {
+      const [name, type] = fields[i]!;
+      (type === "f32" ? floats : words)[i] = values[name]!;
+    }
+    return bytes;
+  };
 }
 
 /** Compares the signature in TypeScript with the declarations in the shader; throws when they differ. */

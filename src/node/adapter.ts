@@ -120,7 +120,7 @@ async function openInstance(dawn: Dawn, how: string): Promise<FoundAdapter | nul
 export async function patientWait<T>(promise: Promise<T>): Promise<T> {
   const wait = { since: performance.now() };
   waits.add(wait);
-  if (waits.size === 1) void sleepBetweenLooks();
+  if (!looking) void look();
   try {
     return await promise;
   } finally {
@@ -130,15 +130,18 @@ export async function patientWait<T>(promise: Promise<T>): Promise<T> {
 
 /** Oldest first. */
 const waits = new Set<{ readonly since: number }>();
+let looking = false;
 
-async function sleepBetweenLooks(): Promise<void> {
+async function look(): Promise<void> {
+  looking = true;
   for (;;) {
     await new Promise((resolve) => setImmediate(resolve));
     const [oldest] = waits;
-    if (!oldest) return;
+    if (!oldest) break;
     const waited = performance.now() - oldest.since;
     if (waited > 0.2) Atomics.wait(SLEEPER, 0, 0, waited > 5 ? 0.5 : 0.05);
   }
+  looking = false;
 }
 
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));

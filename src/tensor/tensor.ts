@@ -8,6 +8,17 @@ export type DType = "f32" | "f16" | "u32";
 /** Bytes of one element. */
 export const BYTES: Readonly<Record<DType, number>> = { f32: 4, f16: 2, u32: 4 };
 
+const AXES = new Map<string, readonly string[]>();
+
+/** Names of axes, taken apart once: a decode step asks for some hundred. */
+function axesOf(names: string): readonly string[] {
+  const known = AXES.get(names);
+  if (known) return known;
+  const axes = names.split(" ");
+  AXES.set(names, axes);
+  return axes;
+}
+
 /**
  * A view of GPU memory: shape, element type, and the block that holds the elements, row-major and contiguous.
  *
@@ -42,11 +53,13 @@ export class Tensor {
    *     const { T, D } = x.dims("T D");
    */
   dims<const Names extends string>(names: Names): Dims<Names> {
-    const axes = names.split(" ");
+    const axes = axesOf(names);
     if (axes.length !== this.shape.length) {
       throw new ShapeError(`expected shape [${axes.join(", ")}], got ${showShape(this.shape)}`);
     }
-    return Object.fromEntries(axes.map((axis, i) => [axis, this.shape[i]])) as Dims<Names>;
+    const sizes: Record<string, number> = {};
+    for (let i = 0; i < axes.length; i++) sizes[axes[i]!] = this.shape[i]!;
+    return sizes as Dims<Names>;
   }
 
   /** Same elements under another shape; no data moves. */
