@@ -7,12 +7,15 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { jsonlStore, textStore } from "../src/cli/caption_store.ts";
+import { lock } from "../src/cli/lock.ts";
 import { InputError } from "../src/errors.ts";
 import { MODEL, run, start } from "./cli.ts";
 import { encodePng } from "./png.ts";
@@ -91,7 +94,7 @@ describe("fastvlm caption", () => {
     const command = ["caption", root, ...FLAGS, "--format", "txt", "--recursive", "--parallel", "2"];
     const texts = () =>
       readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
-        (name) => !name.endsWith(".png") && name !== "in",
+        (name) => !name.endsWith(".png") && name !== "in" && name !== ".captions.lock",
       );
     const { child, ended } = start(command);
     while (texts().length < 8 && child.exitCode === null) await new Promise((next) => setTimeout(next, 10));
@@ -99,6 +102,7 @@ describe("fastvlm caption", () => {
     const { code, stderr } = await ended;
     assert.equal(code, 130, stderr);
     assert.match(stderr, /goes on from here/);
+    assert.ok(!existsSync(join(root, ".captions.lock")));
     const made = texts();
     assert.ok(made.length >= 8 && made.length < 120 && made.every((name) => name.endsWith(".txt")), made.join(" "));
     const again = await run(command);
@@ -111,6 +115,30 @@ describe("fastvlm caption", () => {
     assert.deepEqual([idle.code, idle.stderr], [0, "0 captioned, 120 had a caption\n"]);
   });
 
+  for (const format of ["jsonl", "txt"] as const) {
+    test(`two runs at once, ${format}: one says that the other is at work, and captions are whole`, async () => {
+      const root = folder();
+      for (let i = 0; i < 40; i++) writeFileSync(join(root, `${i}.png`), picture(i));
+      const command = ["caption", root, ...FLAGS, "--format", format];
+      const runs = [start(command), start(command)];
+      const ends = await Promise.all(runs.map(({ ended }) => ended));
+      const first = ends.findIndex(({ code }) => code === 0);
+      const [made, refused] = [ends[first], ends[1 - first]];
+      assert.match(made?.stderr ?? "", /^40 captioned/m, JSON.stringify(ends));
+      assert.equal(refused?.code, 2);
+      const name = format === "txt" ? "captions" : "captions\\.jsonl";
+      const why = `${name} is being written already: process ${runs[first]!.child.pid} is, since .*\\nhint: .*remove .*lock`;
+      assert.match(refused.stderr, new RegExp(why, "s"));
+      const files = readdirSync(root).filter((file) => !file.endsWith(".png"));
+      if (format === "txt") assert.deepEqual(files.sort(), Array.from({ length: 40 }, (_, i) => `${i}.txt`).sort());
+      else {
+        assert.deepEqual(files, ["captions.jsonl"]);
+        const captioned = linesOf(join(root, "captions.jsonl")).map((line) => JSON.parse(line).file as string);
+        assert.deepEqual(captioned.sort(), Array.from({ length: 40 }, (_, i) => `${i}.png`).sort());
+      }
+    });
+  }
+
   test("mistakes", async () => {
     const root = folder();
     const none = await run(["caption", root, ...FLAGS]);
@@ -120,6 +148,53 @@ describe("fastvlm caption", () => {
     const twice = await run(["caption", root, ...FLAGS, "--format", "txt"]);
     assert.equal(twice.code, 2);
     assert.match(twice.stderr, /a\.jpg and a\.png would have the same text file/);
+  });
+});
+
+describe("a lock", () => {
+  const owner = (pid: number, host = hostname()): string =>
+    JSON.stringify({ pid, host, since: "2026-01-01T00:00:00.000Z" });
+
+  test("is there while it is held, and another process's is left alone", () => {
+    const path = join(folder(), "out");
+    lock(path, "out")();
+    const unlock = lock(path, "out");
+    assert.equal(JSON.parse(readFileSync(`${path}.lock`, "utf8")).pid, process.pid);
+    unlock();
+    assert.ok(!existsSync(`${path}.lock`));
+    for (const text of [owner(process.ppid), owner(1, "elsewhere"), "", "{"]) {
+      writeFileSync(`${path}.lock`, text);
+      assert.throws(() => lock(path, "out"), { name: "InputError", message: /^out is being written already: / });
+      unlock();
+      assert.equal(readFileSync(`${path}.lock`, "utf8"), text);
+    }
+    assert.throws(() => lock(join(path, "none"), "out"), InputError);
+  });
+
+  test("of a process that is gone is taken over, by one", async () => {
+    const path = join(folder(), "out");
+    const { child, ended } = start(["help"]);
+    await ended;
+    const abandoned = [owner(child.pid!), owner(process.pid), ""];
+    for (const text of abandoned) {
+      writeFileSync(`${path}.lock`, text);
+      const long = new Date(Date.now() - 60_000);
+      utimesSync(`${path}.lock`, long, long);
+      lock(path, "out")();
+      assert.deepEqual(readdirSync(join(path, "..")), []);
+    }
+    writeFileSync(`${path}.lock`, owner(child.pid!));
+    writeFileSync(`${path}.lock.next`, owner(process.ppid)); // another one is about to take it over
+    assert.throws(() => lock(path, "out"), { message: new RegExp(`process ${process.ppid} is`), hint: /lock\.next$/ });
+  });
+
+  test("of a file is that of its links", { skip: process.platform === "win32" }, () => {
+    const root = folder();
+    writeFileSync(join(root, "out"), "");
+    symlinkSync("out", join(root, "link"));
+    const unlock = lock(join(root, "link"), "out");
+    assert.ok(existsSync(join(root, "out.lock")));
+    unlock();
   });
 });
 

@@ -6,7 +6,7 @@ import type { FastVLM } from "../node.ts";
 import type { ChatOptions } from "../pipeline/types.ts";
 import { ANSWER_FLAGS, ANSWER_USAGE, answerOptions } from "./answer_flags.ts";
 import { choice, integer, parseFlags } from "./args.ts";
-import { type CaptionStore, jsonlStore, textStore } from "./caption_store.ts";
+import { type CaptionStore, openStore } from "./caption_store.ts";
 import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
 import { ProgressBar } from "./progress.ts";
 
@@ -17,7 +17,8 @@ const PICTURE = /\.(jpe?g|png|webp)$/i;
 export const CAPTION_USAGE = `fastvlm caption FOLDER [--prompt TEXT] [--format jsonl|txt]
 
 Writes a caption for every JPEG, PNG and WebP file of a folder. What has one is skipped, so that a run that was stopped, in
-whatever way, goes on where it was. Files that are no pictures are reported and left out; the exit code is then 1.
+whatever way, goes on where it was. A folder has one run at a time. Files that are no pictures are reported and left out; the
+exit code is then 1.
 
   --prompt TEXT        what is asked of every picture; default: ${PROMPT}
   --system TEXT        replaces the system prompt
@@ -53,7 +54,7 @@ export async function caption(args: readonly string[]): Promise<void> {
   const parallel = integer("parallel", values.parallel, 1, 64) ?? PARALLEL;
   const files = await picturesIn(folder, values.recursive ?? false);
   if (format === "txt") checkNames(files);
-  const store = format === "txt" ? textStore(folder) : jsonlStore(values.out ?? join(folder, "captions.jsonl"));
+  const store = openStore(format, folder, values.out);
   const left = files.filter((file) => !store.has(file));
   const skipped = files.length - left.length;
   try {

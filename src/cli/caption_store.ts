@@ -2,6 +2,7 @@ import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync
 import { basename, dirname, extname, join } from "node:path";
 import { InputError } from "../errors.ts";
 import { writeWhole } from "./files.ts";
+import { lock } from "./lock.ts";
 
 /** Where captions go, and which files have one. Names are paths relative to the folder, with `/` between parts. */
 export interface CaptionStore {
@@ -9,6 +10,27 @@ export interface CaptionStore {
   /** Resolves when the caption is on disk as a whole. */
   add(file: string, caption: string): Promise<void>;
   close(): void;
+}
+
+/**
+ * The captions of a folder, for this process alone until they are closed.
+ *
+ * @param out the JSONL file. Default: `captions.jsonl` in the folder
+ * @throws InputError when another process writes them, or they cannot be written
+ */
+export function openStore(format: "jsonl" | "txt", folder: string, out = join(folder, "captions.jsonl")): CaptionStore {
+  const unlock = format === "txt" ? lock(join(folder, ".captions"), `${folder}: captions`) : lock(out, out);
+  try {
+    const store = format === "txt" ? textStore(folder) : jsonlStore(out);
+    const close = (): void => {
+      store.close();
+      unlock();
+    };
+    return { ...store, close };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
 }
 
 /**
