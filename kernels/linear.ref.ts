@@ -81,16 +81,17 @@ const CASES: readonly Case[] = [
   { rows: 1, inputs: 1, outputs: 1 },
 ];
 
-const VARIANTS = ["tile", "row", "lanes", "lanes_row"] as const;
+const VARIANTS = ["tile", "row", "lanes", "lanes_tall", "lanes_row"] as const;
 
 /** What each shader does at sizes that fill no tile, with every part of the epilogue and tensors that must be cut. */
 const FORCED: readonly Case[] = VARIANTS.flatMap((variant): Case[] => {
   const rows = variant === "lanes_row" ? 1 : 13;
-  const inputs = { tile: 37, row: 36, lanes: 40, lanes_row: 40 }[variant];
+  const inputs = { tile: 37, row: 36, lanes: 40, lanes_tall: 40, lanes_row: 40 }[variant];
+  const [outputs, fewest] = variant === "lanes_tall" ? [196, 4] : [193, 1];
   return [
-    { variant, rows, inputs, outputs: 193, ...ALL },
-    { variant, rows, inputs, outputs: 193, ...ALL, wide: true },
-    { variant, rows, inputs, outputs: 1 },
+    { variant, rows, inputs, outputs, ...ALL },
+    { variant, rows, inputs, outputs, ...ALL, wide: true },
+    { variant, rows, inputs, outputs: fewest },
     { variant, rows: variant === "lanes_row" ? 1 : 300, inputs: 64, outputs: 196, ...ALL, maxBytes: 1 << 14 },
   ];
 });

@@ -37,6 +37,15 @@ const lanes = defineKernel({
   features: ["subgroups"],
 });
 
+const lanesTall = defineKernel({
+  name: "linear_lanes_tall",
+  source: new URL("../shaders/linear_lanes_tall.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  overrides: ["WEIGHT_F16", "X_F16", ...EPILOGUE],
+  features: ["subgroups"],
+});
+
 const lanesRow = defineKernel({
   name: "linear_lanes_row",
   source: new URL("../shaders/linear_lanes_row.wgsl", import.meta.url),
@@ -51,7 +60,12 @@ const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
-export type LinearVariant = "tile" | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
+/** Outputs that the shader for many rows stores together. */
+const QUAD = 4;
+/** Fewer rows fill too little of its tiles of 16. */
+const TALL_ROWS = 32;
+
+export type LinearVariant = "tile" | keyof typeof ROW_SIZES | "lanes" | "lanes_tall" | "lanes_row";
 
 export interface LinearOptions extends QuantizedOptions {
   /** Applied to the sum. GELU is the exact one, by the error function. */
@@ -69,13 +83,14 @@ export interface LinearPlan {
 
 /** Which shaders may serve this many rows of this many inputs on this adapter, best guess first. */
 export function linearCandidates(
-  { rows, inputs }: { rows: number; inputs: number },
+  { rows, inputs, outputs }: { rows: number; inputs: number; outputs: number },
   adapter: AdapterSummary,
 ): readonly LinearVariant[] {
   const isQuads = inputs % 4 === 0;
   if (hasEightLanes(adapter) && inputs % 8 === 0) {
     if (rows === 1) return ["lanes_row", "row"];
-    return rows < 8 ? ["lanes", "row"] : ["lanes"];
+    if (rows < 8) return ["lanes", "row"];
+    return rows >= TALL_ROWS && outputs % QUAD === 0 ? ["lanes_tall", "lanes"] : ["lanes"];
   }
   if (rows === 1 && isQuads) return ["row", "row_32", "row_256"];
   if (rows < 8 && isQuads) return ["row", "row_32", "row_256", "tile"];
@@ -115,7 +130,7 @@ export function linearBy(plan: LinearPlan, x: Tensor, weight: Tensor, options: L
   const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
   for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
-    for (const [first, end] of rowChunks(O, [C * BYTES[weight.dtype]], maxBytes)) {
+    for (const [first, end] of rowChunks(O, [C * BYTES[weight.dtype]], maxBytes, QUAD)) {
       launch(variant, { ...part, weight: weight.rows(first, end), bias, scale }, first, options.activation ?? "none");
     }
   }
@@ -126,7 +141,7 @@ function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions)
   const { O, C } = weight.dims("O C");
   const { choices, adapter } = x.gpu;
   const group = `linear ${x.dtype} ${weight.dtype} rows ${rowClass(rows)}`;
-  return choices.pick(group, `${C}x${O}`, linearCandidates({ rows, inputs: C }, adapter), (variant) => {
+  return choices.pick(group, `${C}x${O}`, linearCandidates({ rows, inputs: C, outputs: O }, adapter), (variant) => {
     const residual = options.residual && standIn(options.residual);
     linearBy({ variant }, standIn(x), weight, { ...options, residual });
   });
@@ -165,6 +180,9 @@ function launch(
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
+  } else if (variant === "lanes_tall") {
+    const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
+    lanesTall.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 16), overrides });
   } else if (variant === "lanes") {
     const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
     lanes.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 8), overrides });

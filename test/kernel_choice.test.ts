@@ -12,17 +12,19 @@ const wide = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 32, subgroupMax
 const varying = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 32 };
 
 test("linear: lanes where subgroups have exactly eight of them and the inputs divide", () => {
-  assert.equal(linearCandidates({ rows: 288, inputs: 896 }, eight)[0], "lanes");
-  assert.equal(linearCandidates({ rows: 1, inputs: 896 }, eight)[0], "lanes_row");
-  assert.equal(linearCandidates({ rows: 288, inputs: 900 }, eight)[0], "tile");
-  assert.equal(linearCandidates({ rows: 1, inputs: 900 }, eight)[0], "row");
+  assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1152 }, eight)[0], "lanes_tall");
+  assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1150 }, eight)[0], "lanes");
+  assert.equal(linearCandidates({ rows: 24, inputs: 896, outputs: 1152 }, eight)[0], "lanes");
+  assert.equal(linearCandidates({ rows: 1, inputs: 896, outputs: 96 }, eight)[0], "lanes_row");
+  assert.equal(linearCandidates({ rows: 288, inputs: 900, outputs: 96 }, eight)[0], "tile");
+  assert.equal(linearCandidates({ rows: 1, inputs: 900, outputs: 96 }, eight)[0], "row");
 });
 
 test("linear: elsewhere rows for decoding and tiles for the rest", () => {
   for (const adapter of [wide, varying, DRY_ADAPTER]) {
-    assert.equal(linearCandidates({ rows: 1, inputs: 896 }, adapter)[0], "row");
-    assert.equal(linearCandidates({ rows: 8, inputs: 896 }, adapter)[0], "tile");
-    assert.equal(linearCandidates({ rows: 1, inputs: 37 }, adapter)[0], "tile");
+    assert.equal(linearCandidates({ rows: 1, inputs: 896, outputs: 96 }, adapter)[0], "row");
+    assert.equal(linearCandidates({ rows: 8, inputs: 896, outputs: 96 }, adapter)[0], "tile");
+    assert.equal(linearCandidates({ rows: 1, inputs: 37, outputs: 96 }, adapter)[0], "tile");
   }
 });
 
