@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
 import { Generation, type GenerationOptions } from "./generation.ts";
+import { Glances } from "./glances.ts";
 import type { Loaded } from "./load.ts";
 import type { Picture } from "./picture.ts";
 import { checkSampling, Sampler } from "./sampling.ts";
@@ -35,8 +36,21 @@ export interface Question {
 
 /** Answers a question, one piece of text at a time; the last piece carries the result. */
 export async function* answer(loaded: Loaded, question: Question): AsyncGenerator<Piece, void, undefined> {
+  const { signal, trace } = question.options;
+  const glances = new Glances(loaded.vision);
+  try {
+    // A trace records every look.
+    if (trace) for (const picture of picturesOf(question)) await picture.read(signal);
+    else await glances.read(picturesOf(question), signal);
+    yield* tell(loaded, question);
+  } finally {
+    await glances.release();
+  }
+}
+
+/** The same, once the pictures have been read. */
+async function* tell(loaded: Loaded, question: Question): AsyncGenerator<Piece, void, undefined> {
   const { signal, format } = question.options;
-  for (const picture of picturesOf(question)) await picture.read(signal);
   const reading = performance.now();
   const trace = question.options.trace ? new Trace(loaded.gpu) : undefined;
   const constraint = format && (await constrain(format, loaded.tokenizer, loaded.stopTokens));

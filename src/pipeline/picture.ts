@@ -40,6 +40,15 @@ export class Picture implements Slot {
     return this.#key;
   }
 
+  get isKnown(): boolean {
+    return this.#key !== undefined;
+  }
+
+  /** Reading it takes no decoder. */
+  get hasPixels(): boolean {
+    return this.#square !== undefined;
+  }
+
   /** Learns the key, if it is not yet known. */
   async read(signal?: AbortSignal): Promise<void> {
     if (this.#key !== undefined) return;

@@ -1,6 +1,7 @@
 import type { Gpu } from "../gpu/gpu.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { nextTask } from "./next_task.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** An answer that is being decoded. */
@@ -152,16 +153,4 @@ function bindable(x: Tensor, row: number): Tensor {
   const copy = x.like(view.shape);
   x.gpu.copy(view, copy);
   return copy;
-}
-
-/** Resolves once every promise that can go on has gone on: in the next turn of the event loop. */
-function nextTask(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
-  });
 }
