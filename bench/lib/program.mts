@@ -43,10 +43,15 @@ export async function openBench(): Promise<Bench> {
 export const nameOf = ({ description, vendor, architecture, software }: AdapterSummary): string =>
   `${description || `${vendor} ${architecture}`}${software ? " (software)" : ""}`;
 
-/** Runs `bench/<launcher>` with `--case` in a process of its own and returns the JSON of its last line, or why there is none. */
+/**
+ * Runs `bench/<launcher>` with `--case` in a process of its own and returns the JSON of its last line, or why there is none.
+ *
+ * @param limit seconds after which the process is ended. Default: none
+ */
 export async function inProcess<Result>(
   launcher: string,
   input: unknown,
+  limit = Number.POSITIVE_INFINITY,
 ): Promise<Result | { readonly failed: string }> {
   const script = fileURLToPath(new URL(`../${launcher}`, import.meta.url));
   const child = spawn(process.execPath, [script, "--case", JSON.stringify(input)], {
@@ -59,10 +64,18 @@ export async function inProcess<Result>(
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
   });
+  let late = false;
+  const end = (): void => {
+    late = true;
+    child.kill("SIGKILL");
+  };
+  const timer = Number.isFinite(limit) ? setTimeout(end, 1000 * limit) : undefined;
   const code = await new Promise<string>((resolve) => {
     child.on("close", (status, signal) => resolve(signal ?? String(status)));
     child.on("error", (error) => resolve(error.message));
   });
+  clearTimeout(timer);
+  if (late) return { failed: `not done after ${limit} s` };
   const last = stdout.trimEnd().split("\n").at(-1) ?? "";
   if (code === "0" && last.startsWith("{")) return JSON.parse(last) as Result;
   const reason = /^(?:\w*[Ee]rror: ?)+(.*)$/m.exec(stderr)?.[1] ?? stderr.trim().split("\n").at(-1);

@@ -18,6 +18,9 @@ export interface Bar {
   readonly note: string;
 }
 
+/** Keeps text readable where it crosses lines. */
+const HALO = "stroke='white' stroke-width='4' paint-order='stroke'";
+
 const text = (x: number, y: number, content: string, attributes = ""): string =>
   `<text x='${x.toFixed(1)}' y='${y.toFixed(1)}' ${attributes}>${content.replace(/&/g, "&amp;").replace(/</g, "&lt;")}</text>`;
 
@@ -39,6 +42,8 @@ function ticks(most: number): number[] {
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw)!;
   return Array.from({ length: Math.ceil(most / step - 1e-9) + 1 }, (_, i) => i * step);
 }
+
+const label = (tick: number): string => Number(tick.toPrecision(6)).toLocaleString("en");
 
 function legend(names: readonly string[], x: number, y: number): string[] {
   let at = x;
@@ -76,7 +81,7 @@ export function barChart(options: {
   const bottom = top + row * bars.length;
   for (const tick of scale) {
     drawn.push(line(x(tick), top - 6, x(tick), bottom, "stroke='#ddd'"));
-    drawn.push(text(x(tick), bottom + 16, String(Number(tick.toPrecision(6))), "text-anchor='middle' fill='#333'"));
+    drawn.push(text(x(tick), bottom + 16, label(tick), "text-anchor='middle' fill='#333'"));
   }
   drawn.push(text(left + plot / 2, bottom + 36, axis, "text-anchor='middle'"));
   for (const [i, { label, parts, mark: at, note }] of bars.entries()) {
@@ -92,7 +97,7 @@ export function barChart(options: {
       sum += value;
     }
     if (at !== undefined) drawn.push(line(x(at), y - 3, x(at), y + 25, "stroke='black' stroke-width='2'"));
-    drawn.push(text(x(sum) + 6, y + 16, note, "fill='#333'"));
+    drawn.push(text(x(sum) + 6, y + 16, note, `fill='#333' ${HALO}`));
   }
   return document(width, height, drawn);
 }
@@ -124,13 +129,11 @@ export function lineCharts(
     const y = (value: number): number => top + height - (value / ys.at(-1)!) * height;
     drawn.push(text(x0, 48, chart.title, "font-weight='bold'"));
     for (const tick of xs) {
-      drawn.push(
-        text(x(tick), top + height + 16, String(Number(tick.toPrecision(6))), "text-anchor='middle' fill='#333'"),
-      );
+      drawn.push(text(x(tick), top + height + 16, label(tick), "text-anchor='middle' fill='#333'"));
     }
     for (const tick of ys) {
       drawn.push(line(x0, y(tick), x0 + plot, y(tick), "stroke='#ddd'"));
-      drawn.push(text(x0 - 6, y(tick) + 4, String(Number(tick.toPrecision(6))), "text-anchor='end' fill='#333'"));
+      drawn.push(text(x0 - 6, y(tick) + 4, label(tick), "text-anchor='end' fill='#333'"));
     }
     drawn.push(text(x0 + plot / 2, top + height + 36, chart.x, "text-anchor='middle'"));
     drawn.push(text(x0 - 46, top - 12, chart.y, "fill='#333'"));

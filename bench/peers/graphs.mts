@@ -2,36 +2,18 @@
 import type { DecoderConfig } from "../../src/models/decoder/config.ts";
 import type { FastViTHDConfig } from "../../src/models/fastvithd/config.ts";
 import { randomFrom } from "../../test/mutate.ts";
-import { OnnxGraph } from "./onnx.mts";
+import { Noise } from "./noise.mts";
+import { OnnxGraph, TYPES } from "./onnx.mts";
 
 const MICROSOFT = { domain: "com.microsoft" };
 /** Weights per scale of an int4 matrix. */
 const BLOCK = 32;
 
-/** Endless normal numbers, seeded; a prime period. */
-class Noise {
-  readonly #numbers: Float32Array;
-  #at = 0;
-
-  constructor(seed = 1) {
-    const random = randomFrom(seed);
-    this.#numbers = Float32Array.from({ length: 262_147 }, () => {
-      return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-    });
-  }
-
-  take(size: number, std: number, mean = 0): Float32Array<ArrayBuffer> {
-    const result = new Float32Array(size);
-    for (let i = 0; i < size; i++) {
-      result[i] = mean + std * this.#numbers[this.#at]!;
-      this.#at = (this.#at + 1) % this.#numbers.length;
-    }
-    return result;
-  }
-}
-
-/** FastViTHD for one picture of `side` × `side` pixels: `pixels` [1, 3, S, S] → `features`, all f32, NCHW. */
-export function fastvithdGraph(config: FastViTHDConfig, side: number): Uint8Array<ArrayBuffer> {
+/**
+ * FastViTHD and a projector of two layers for one picture of `side` × `side` pixels: `pixel_values` [1, 3, S, S] →
+ * `image_features` [1, N, width], all f32, NCHW inside.
+ */
+export function fastvithdGraph(config: FastViTHDConfig, side: number, width: number): Uint8Array<ArrayBuffer> {
   const graph = new OnnxGraph();
   const noise = new Noise();
   const { embedDims, layers, mlpRatio, headDim, outputChannels } = config;
@@ -89,7 +71,7 @@ export function fastvithdGraph(config: FastViTHDConfig, side: number): Uint8Arra
     return add(x, scaled(map, gamma(C, [C, 1, 1])));
   };
   const [first] = embedDims;
-  let x = graph.input("pixels", "f32", [1, 3, side, side]);
+  let x = graph.input("pixel_values", "f32", [1, 3, side, side]);
   x = gelu(conv(x, first, 3, 3, 2, 1));
   x = gelu(conv(x, first, first, 3, 2, first));
   x = gelu(conv(x, first, first, 1, 1, 1));
@@ -115,15 +97,44 @@ export function fastvithdGraph(config: FastViTHDConfig, side: number): Uint8Arra
     1,
   );
   x = gelu(scaled(x, graph.node("Sigmoid", [gate])));
-  graph.output(x, "f32", [1, outputChannels, n, n]);
+  const features = graph.node("Reshape", [x, graph.ints(1, outputChannels, n ** 2)]);
+  const affine = (h: string, inputs: number): string =>
+    add(graph.node("MatMul", [h, matrix(inputs, width)]), vector(width));
+  const hidden = gelu(affine(graph.node("Transpose", [features], { perm: [0, 2, 1] }), outputChannels));
+  graph.output(affine(hidden, width), "f32", [1, n ** 2, width], "image_features");
   return graph.encode();
 }
 
+/** `x` [rows, inputs] · a constant [inputs, outputs], f32. One row is handed out, so that fetching it takes no time. */
+export function productGraph(shape: { rows: number; inputs: number; outputs: number }): Uint8Array<ArrayBuffer> {
+  const { rows, inputs, outputs } = shape;
+  const graph = new OnnxGraph();
+  const weight = graph.weight("f32", [inputs, outputs], new Noise().take(inputs * outputs, 1));
+  const y = graph.node("MatMul", [graph.input("x", "f32", [rows, inputs]), weight]);
+  graph.output(graph.node("Gather", [y, graph.ints(rows - 1)]), "f32", [1, outputs]);
+  return graph.encode();
+}
+
+/** Hands out a number. */
+export function identityGraph(name: string): Uint8Array<ArrayBuffer> {
+  const graph = new OnnxGraph();
+  graph.output(graph.node("Identity", [graph.input(name, "f32", [1])]), "f32", [1]);
+  return graph.encode();
+}
+
+/** What transformers.js names the axes of its inputs. */
+const GROWING = { past: "past_sequence_length", tokens: "sequence_length", all: "total_sequence_length" };
+const MOST = 4096;
+
 /**
- * A Qwen2 or Phi-3 decoder in int4 blocks of 32, as `MatMulNBits` has it: `x` [1, T, D] after `past` tokens → the last row's
- * logits. Keys and values of the past are constants, so that a step copies none.
+ * A Qwen2 decoder in int4 blocks of 32, as `MatMulNBits` has it: `inputs_embeds` [1, T, D] after `past` tokens → the last row's
+ * logits. Keys and values of the past are constants, so that a step copies none; or, for a prompt that `grows`, inputs and
+ * outputs as transformers.js hands them around, for up to 4,096 tokens.
  */
-export function decoderGraph(config: DecoderConfig, tokens: number, past: number): Uint8Array<ArrayBuffer> {
+export function decoderGraph(
+  config: DecoderConfig,
+  form: { readonly tokens: number; readonly past: number } | "grows",
+): Uint8Array<ArrayBuffer> {
   const graph = new OnnxGraph();
   const noise = new Noise();
   const { hiddenSize: D, intermediateSize: I, heads, kvHeads, headDim, layers, vocabSize, normEps } = config;
@@ -145,17 +156,26 @@ export function decoderGraph(config: DecoderConfig, tokens: number, past: number
       axis: 2,
       epsilon: { real: normEps },
     });
-  const context = past + tokens;
+  const { past, tokens, all } = form === "grows" ? GROWING : { ...form, all: form.past + form.tokens };
+  const context = form === "grows" ? MOST : form.past + form.tokens;
   const angles = new Float32Array((context * headDim) / 2).map((_, i) => {
     const pair = i % (headDim / 2);
     return Math.floor(i / (headDim / 2)) / config.ropeTheta ** ((2 * pair) / headDim);
   });
   const table = (of: (angle: number) => number): string => graph.weight("f32", [context, headDim / 2], angles.map(of));
   const [cosines, sines] = [table(Math.cos), table(Math.sin)];
-  const known = graph.weight("i32", [1], Int32Array.of(context - 1));
-  const total = graph.weight("i32", [1], Int32Array.of(context));
-  const kv = [1, kvHeads, past, headDim];
-  let x = graph.input("x", "f32", [1, tokens, D]);
+  let x = graph.input("inputs_embeds", "f32", [1, tokens, D]);
+  let [known, total] = ["", ""];
+  if (form === "grows") {
+    const mask = graph.input("attention_mask", "i64", [1, all]);
+    const toI32 = (y: string): string => graph.node("Cast", [y], { to: TYPES.i32 });
+    total = toI32(graph.node("ReduceSum", [mask], { keepdims: 0 }));
+    const last = graph.node("Sub", [graph.node("ReduceSum", [mask, graph.ints(1)], { keepdims: 0 }), graph.ints(1)]);
+    known = toI32(last);
+  } else {
+    known = graph.weight("i32", [1], Int32Array.of(context - 1));
+    total = graph.weight("i32", [1], Int32Array.of(context));
+  }
   for (let i = 0; i < layers; i++) {
     const normed = norm(x);
     const part = (width: number): string => {
@@ -165,23 +185,27 @@ export function decoderGraph(config: DecoderConfig, tokens: number, past: number
         : projected;
     };
     const [q, k, v] = [part(heads * headDim), part(kvHeads * headDim), part(kvHeads * headDim)];
-    const cache = (): string =>
-      past > 0
-        ? graph.weight("f32", kv, noise.take(kvHeads * past * headDim, 1))
-        : graph.weight("f32", kv, new Float32Array(0));
-    const mixed = graph.node(
+    const cache = (of: "key" | "value"): string =>
+      form === "grows"
+        ? graph.input(`past_key_values.${i}.${of}`, "f32", [1, kvHeads, past, headDim])
+        : graph.weight("f32", [1, kvHeads, form.past, headDim], noise.take(kvHeads * form.past * headDim, 1));
+    const [mixed, keys, values] = graph.nodes(
       "GroupQueryAttention",
-      [q, k, v, cache(), cache(), known, total, cosines, sines],
+      [q, k, v, cache("key"), cache("value"), known, total, cosines, sines],
       { num_heads: heads, kv_num_heads: kvHeads, do_rotary: 1 },
       { ...MICROSOFT, outputs: 3 },
-    );
+    ) as [string, string, string];
+    if (form === "grows") {
+      graph.output(keys, "f32", [1, kvHeads, all, headDim], `present.${i}.key`);
+      graph.output(values, "f32", [1, kvHeads, all, headDim], `present.${i}.value`);
+    }
     const h = graph.node("Add", [x, matrix(mixed, heads * headDim, D)]);
     const normed2 = norm(h);
     const gate = matrix(normed2, D, I);
     const silu = graph.node("Mul", [gate, graph.node("Sigmoid", [gate])]);
     x = graph.node("Add", [h, matrix(graph.node("Mul", [silu, matrix(normed2, D, I)]), I, D)]);
   }
-  const last = graph.node("Gather", [norm(x), graph.ints(tokens - 1)], { axis: 1 });
-  graph.output(matrix(last, D, vocabSize), "f32", [1, 1, vocabSize]);
+  const last = graph.node("Gather", [norm(x), graph.ints(-1)], { axis: 1 });
+  graph.output(matrix(last, D, vocabSize), "f32", [1, 1, vocabSize], "logits");
   return graph.encode();
 }

@@ -39,6 +39,9 @@ function real(field: number, value: number): Bytes {
 export const TYPES = { f32: 1, u8: 2, i32: 6, i64: 7 } as const;
 export type OnnxType = keyof typeof TYPES;
 
+/** A name stands for a size that is known when the graph runs. */
+export type OnnxShape = readonly (number | string)[];
+
 /** Whole numbers are written as such; `{ real }` as a float. */
 export type Attribute = number | string | readonly number[] | { readonly real: number };
 
@@ -54,7 +57,7 @@ function attribute(name: string, value: Attribute): Bytes {
   return nested(5, join([text(1, name), ...typed]));
 }
 
-/** A graph in the making. Values are named by strings; every operation returns the name of its first result. */
+/** A graph in the making. Values are named by strings; every operation returns the name of its result. */
 export class OnnxGraph {
   readonly #nodes: Bytes[] = [];
   readonly #weights: Bytes[] = [];
@@ -62,13 +65,15 @@ export class OnnxGraph {
   readonly #outputs: Bytes[] = [];
   #names = 0;
 
-  input(name: string, type: OnnxType, shape: readonly number[]): string {
+  input(name: string, type: OnnxType, shape: OnnxShape): string {
     this.#inputs.push(nested(11, value(name, type, shape)));
     return name;
   }
 
-  output(name: string, type: OnnxType, shape: readonly number[]): void {
-    this.#outputs.push(nested(12, value(name, type, shape)));
+  /** Hands out a value, under another name if one is given. */
+  output(name: string, type: OnnxType, shape: OnnxShape, as = name): void {
+    if (as !== name) this.#nodes.push(nested(1, join([text(1, name), text(2, as), text(4, "Identity")])));
+    this.#outputs.push(nested(12, value(as, type, shape)));
   }
 
   /** A constant. */
@@ -87,13 +92,23 @@ export class OnnxGraph {
     return this.weight("i64", [values.length], BigInt64Array.from(values, BigInt));
   }
 
-  /** Appends an operation; `""` stands for an absent input. */
+  /** Appends an operation. */
   node(
+    op: string,
+    inputs: readonly string[],
+    attributes?: Readonly<Record<string, Attribute>>,
+    options?: { readonly domain?: string },
+  ): string {
+    return this.nodes(op, inputs, attributes, options)[0]!;
+  }
+
+  /** The same with several results. */
+  nodes(
     op: string,
     inputs: readonly string[],
     attributes: Readonly<Record<string, Attribute>> = {},
     { domain = "", outputs = 1 }: { domain?: string; outputs?: number } = {},
-  ): string {
+  ): string[] {
     const results = Array.from({ length: outputs }, () => `v${this.#names++}`);
     this.#nodes.push(
       nested(
@@ -108,7 +123,7 @@ export class OnnxGraph {
         ]),
       ),
     );
-    return results[0]!;
+    return results;
   }
 
   /** The whole model as a file's bytes. */
@@ -130,8 +145,8 @@ export class OnnxGraph {
   }
 }
 
-function value(name: string, type: OnnxType, shape: readonly number[]): Bytes {
-  const dims = shape.map((size) => nested(1, integer(1, size)));
+function value(name: string, type: OnnxType, shape: OnnxShape): Bytes {
+  const dims = shape.map((size) => nested(1, typeof size === "string" ? text(2, size) : integer(1, size)));
   const tensor = join([integer(1, TYPES[type]), nested(2, join(dims))]);
   return join([text(1, name), nested(2, nested(1, tensor))]);
 }
