@@ -6,10 +6,12 @@ import { dataUrlBytes, isDataUrl } from "./data_url.ts";
 import type { Loaded } from "./load.ts";
 import { Picture, type Square } from "./picture.ts";
 import { platform } from "./platform.ts";
+import { resizePicture } from "./resize.ts";
 import type { ImageInput } from "./types.ts";
 
 /** The picture that an image becomes; nothing is read yet. */
-export function pictureOf({ model, imageSize: side, resize: mode, orientation }: Loaded, image: ImageInput): Picture {
+export function pictureOf(loaded: Loaded, image: ImageInput): Picture {
+  const { gpu, model, imageSize: side, resize: mode, orientation } = loaded;
   // The bytes of a file stay, so that the picture remains what it was when the conversation saw it.
   let file: Uint8Array<ArrayBuffer> | undefined;
   const load = async (signal: AbortSignal | undefined): Promise<Square> => {
@@ -20,7 +22,7 @@ export function pictureOf({ model, imageSize: side, resize: mode, orientation }:
     const source = file ?? (image as Exclude<ImageInput, string>);
     const pixels = source instanceof Uint8Array ? await platform().decodeImage(source, { orientation }) : source;
     signal?.throwIfAborted();
-    return preprocess(pixels, planResize(pixels.width, pixels.height, { mode, size: side }));
+    return resizePicture(gpu, pixels, planResize(pixels.width, pixels.height, { mode, size: side }));
   };
   return new Picture(load, { side }, model.imageTokens(side, side));
 }
