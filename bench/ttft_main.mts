@@ -117,10 +117,9 @@ async function run({ adapter, ceilings }: Bench, cases: readonly Case[], out: st
 
 function report({ model, quantize, dtype, size, usage, rows, gpuPeakBytes, hostPeakBytes, profile }: Measured): string {
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
-  const lines = rows.map(({ key, unit, cold, warm, limit }) => {
-    const share = limit === undefined ? Number.NaN : unit === "ms" ? limit / warm.median : warm.median / limit;
+  const lines = rows.map(({ key, unit, cold, warm, limit, ofLimit }) => {
     const cells = [cold, warm.median, warm.p10, warm.p90, limit ?? Number.NaN].map(show);
-    return [`${key}, ${unit}`, ...cells, Number.isNaN(share) ? "–" : `${(100 * share).toFixed(0)} %`];
+    return [`${key}, ${unit}`, ...cells, ofLimit === undefined ? "–" : `${(100 * ofLimit).toFixed(0)} %`];
   });
   const kernels = (profile ?? []).slice(0, 16).map(({ kernel, runs, ms }) => [kernel, String(runs), show(ms)]);
   return [

@@ -30,6 +30,8 @@ export interface Row {
   readonly warm: Spread;
   /** The best that counted work and measured ceilings allow, in the row's unit; absent where nothing is counted. */
   readonly limit?: number | undefined;
+  /** How near the warm median comes to the limit: 1 is at it. */
+  readonly ofLimit?: number | undefined;
 }
 
 export interface Measured {
@@ -158,7 +160,7 @@ function rowsOf(
     limit: floor,
   });
   const { vision, projector: connector, prefill, decode } = work;
-  return [
+  const rows: Row[] = [
     { ...row("load", ({ timings }) => timings.load), warm: spread(loads) },
     row("preprocess", ({ timings }) => timings.preprocess),
     row("vision", ({ timings }) => timings.vision - joined.median, limit(vision)),
@@ -170,4 +172,8 @@ function rowsOf(
       unit: "tokens/s",
     },
   ];
+  return rows.map((r) => ({
+    ...r,
+    ofLimit: r.limit && (r.unit === "ms" ? r.limit / r.warm.median : r.warm.median / r.limit),
+  }));
 }
