@@ -7,15 +7,12 @@ import { type Assembled, assemble, defaultDType, openParts, type Parts } from ".
 import { CodeCache, type Keeping } from "./code_cache.ts";
 import { openFolders } from "./folders.ts";
 import { platform } from "./platform.ts";
-import { rehearse } from "./rehearse.ts";
+import { rehearse, TUNED_LENGTHS } from "./rehearse.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loadText, type TextParts } from "./text.ts";
 import { Tuning } from "./tuning.ts";
 import type { Composition, LoadOptions, Source } from "./types.ts";
 import { Vision } from "./vision.ts";
-
-/** Passes that shaders are timed for: decoding, a picture with a question, and answers decoded together. */
-const TUNED_LENGTHS = [1, 288, 2, 4, 8, 16, 32];
 
 const IMAGE_CACHE_BYTES = 256 * 2 ** 20;
 

@@ -4,19 +4,26 @@ import type { FastVLMModel } from "../models/fastvlm.ts";
 /** Prompt lengths that pipelines are compiled for: 16 serves any of at least 8, and no LongRoPE switch is so early. */
 const LENGTHS = [16, 1];
 
+/** Passes that shaders are timed for: decoding, a picture with a question, and answers decoded together. */
+export const TUNED_LENGTHS = [1, 288, 2, 4, 8, 16, 32];
+
 /**
  * Asks for every pipeline that answering takes, so that none is compiled during the first answer.
  *
  * @param imageSize  side of the square image in pixels
  * @param lengths    numbers of tokens in a pass of the language model
  */
-export async function rehearse(model: FastVLMModel, imageSize: number, lengths = LENGTHS): Promise<void> {
+export async function rehearse(
+  model: FastVLMModel,
+  imageSize: number,
+  lengths: readonly number[] = LENGTHS,
+): Promise<void> {
   const { gpu, decoder } = model;
-  const longest = Math.max(...lengths) + 1;
-  decoder.rope.table(longest);
+  const passes = lengths.filter((tokens) => tokens <= decoder.config.maxPositions);
+  for (const tokens of passes) decoder.rope.table(tokens); // uploads, which a rehearsal cannot
   await gpu.rehearse(() => {
-    const cache = decoder.cache(longest, model.dtype);
-    for (const tokens of lengths) {
+    for (const tokens of passes) {
+      const cache = decoder.cache(tokens, model.dtype);
       const h = decoder.forward(decoder.embed(gpu.empty([tokens], "u32")), cache);
       argmax(decoder.logits(h.rows(0, 1)), 1);
     }

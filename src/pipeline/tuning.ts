@@ -51,6 +51,7 @@ export class Tuning {
       const answers = await tune(gpu, questions, { limitMs: LIMIT_MS, signal });
       const table = Object.fromEntries(answers.map(({ key, chosen }) => [key, chosen]));
       gpu.choices.prefer(table);
+      await gpu.profiler?.report(); // a profile is of answers
       gpu.trim();
       await this.#keep(table);
       return true;
