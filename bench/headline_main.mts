@@ -163,7 +163,7 @@ async function measureBaseline(
 }
 
 async function print(
-  { adapter, ceilings }: Bench,
+  { adapter, ceilings, load }: Bench,
   result: Baseline & { readonly ours: Side },
   out: string | undefined,
 ): Promise<void> {
@@ -196,7 +196,14 @@ async function print(
     );
   }
   process.stdout.write(`${DIFFERENCES}\n`);
-  const json = JSON.stringify({ bench: "headline", date: new Date().toISOString(), adapter, ceilings, ...result });
+  const json = JSON.stringify({
+    bench: "headline",
+    date: new Date().toISOString(),
+    adapter,
+    ceilings,
+    load,
+    ...result,
+  });
   process.stdout.write(`\n${json}\n`);
   if (out === undefined) return;
   await writeResult(out, "headline.json", `${json}\n`);

@@ -126,7 +126,7 @@ async function measure(
   return { vision, prefill, decode };
 }
 
-async function print({ adapter, ceilings }: Bench, model: string, curves: Curves, out: string | undefined) {
+async function print({ adapter, ceilings, load }: Bench, model: string, curves: Curves, out: string | undefined) {
   const heads = { vision: "image side, pixels", prefill: "tokens", decode: "context, tokens" };
   const charts = [];
   for (const [name, points] of Object.entries(curves)) {
@@ -147,7 +147,15 @@ async function print({ adapter, ceilings }: Bench, model: string, curves: Curves
       ],
     });
   }
-  const json = JSON.stringify({ bench: "scaling", date: new Date().toISOString(), adapter, ceilings, model, curves });
+  const json = JSON.stringify({
+    bench: "scaling",
+    date: new Date().toISOString(),
+    adapter,
+    ceilings,
+    load,
+    model,
+    curves,
+  });
   process.stdout.write(`\n${json}\n`);
   if (out === undefined) return;
   await writeResult(out, "scaling.json", `${json}\n`);

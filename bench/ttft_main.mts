@@ -81,7 +81,12 @@ function casesOf(values: Values, software: boolean): Case[] {
 const titleOf = ({ name, quantize }: Pick<Case, "name" | "quantize">): string =>
   `${name.split(/[\\/]/).at(-1)}${quantize ? ` ${quantize}` : ""}`;
 
-async function run({ adapter, ceilings }: Bench, cases: readonly Case[], out: string, plot: boolean): Promise<void> {
+async function run(
+  { adapter, ceilings, load }: Bench,
+  cases: readonly Case[],
+  out: string,
+  plot: boolean,
+): Promise<void> {
   const measured: Measured[] = [];
   const skipped: { model: string; reason: string }[] = [];
   const skip = (c: Case, reason: string): void => {
@@ -108,7 +113,15 @@ async function run({ adapter, ceilings }: Bench, cases: readonly Case[], out: st
     }
   }
   const name = nameOf(adapter);
-  const json = JSON.stringify({ bench: "ttft", date: new Date().toISOString(), adapter, ceilings, measured, skipped });
+  const json = JSON.stringify({
+    bench: "ttft",
+    date: new Date().toISOString(),
+    adapter,
+    ceilings,
+    load,
+    measured,
+    skipped,
+  });
   process.stdout.write(`\n${json}\n`);
   if (!plot || measured.length === 0) return;
   await writeResult(out, "ttft.json", `${json}\n`);

@@ -1,6 +1,7 @@
 // What the benches share as programs: mistakes in one line, one place for results, one process per measurement.
 import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FastVLMError } from "../../src/errors.ts";
@@ -23,18 +24,21 @@ export async function program(body: () => Promise<void>): Promise<void> {
 export interface Bench {
   readonly adapter: AdapterSummary;
   readonly ceilings: Ceilings;
+  /** Programs that ran or waited in the minute before, on average; 0 where the system does not say. */
+  readonly load: number;
 }
 
-/** Finds the adapter, measures its ceilings and prints both. */
+/** Finds the adapter, measures its ceilings and prints both, and how busy the machine is. */
 export async function openBench(): Promise<Bench> {
+  const [load] = loadavg() as [number, number, number];
   const gpu = await openNodeGpu();
   try {
     const ceilings = await measureCeilings(gpu);
     const { adapter } = gpu;
     process.stdout.write(
-      `${nameOf(adapter)}: ${show(ceilings.flopsPerSecond / 1e9)} GFLOP/s in a large product, ${show(ceilings.bytesPerSecond / 1e9)} GB/s in a large copy\n`,
+      `${nameOf(adapter)}: ${show(ceilings.flopsPerSecond / 1e9)} GFLOP/s in a large product, ${show(ceilings.bytesPerSecond / 1e9)} GB/s in a large copy; machine load ${load.toFixed(1)} on ${availableParallelism()} cores\n`,
     );
-    return { adapter, ceilings };
+    return { adapter, ceilings, load };
   } finally {
     gpu.close();
   }

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { availableParallelism, loadavg, tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { integer, parseFlags } from "../../src/cli/args.ts";
@@ -71,15 +71,13 @@ export const main = (args: readonly string[]): Promise<void> =>
     const chosen = several("tasks", values.tasks, Object.keys(tasks));
     const engines = several("engines", values.engines, ENGINES);
     install();
-    const { adapter } = await openBench();
+    const { adapter, load } = await openBench();
     const common = {
       runs: integer("runs", values.runs, 1, 1000) ?? (adapter.software ? 1 : 5),
       threads: integer("threads", values.threads, 1, 1024) ?? availableParallelism(),
       software: adapter.software,
     };
     const limit = integer("limit", values.limit, 1) ?? (adapter.software ? 600 : 300);
-    const load = loadavg()[0]!;
-    process.stdout.write(`load of the machine before: ${show(load)} on ${availableParallelism()} cores\n`);
     const rows = [];
     for (const name of chosen) {
       const [title, task] = tasks[name]!;
