@@ -43,7 +43,7 @@ function ticks(most: number): number[] {
   return Array.from({ length: Math.ceil(most / step - 1e-9) + 1 }, (_, i) => i * step);
 }
 
-const label = (tick: number): string => Number(tick.toPrecision(6)).toLocaleString("en");
+const label = (tick: number): string => tick.toLocaleString("en", { maximumSignificantDigits: 6 });
 
 function legend(names: readonly string[], x: number, y: number): string[] {
   let at = x;
