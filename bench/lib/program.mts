@@ -72,6 +72,9 @@ export async function inProcess<Result>(
   const end = (): void => {
     late = true;
     child.kill("SIGKILL");
+    // What it started may hold these open.
+    child.stdout.destroy();
+    child.stderr.destroy();
   };
   const timer = Number.isFinite(limit) ? setTimeout(end, 1000 * limit) : undefined;
   const code = await new Promise<string>((resolve) => {
