@@ -122,6 +122,10 @@ export function identityGraph(name: string): Uint8Array<ArrayBuffer> {
   return graph.encode();
 }
 
+/** The faster `accuracy_level`: software adapters have no instruction for products of four 8-bit numbers. */
+export const fasterLevel = (provider: "webgpu" | "cpu", software: boolean): number =>
+  provider === "webgpu" && software ? 1 : 4;
+
 /** What transformers.js names the axes of its inputs. */
 const GROWING = { past: "past_sequence_length", tokens: "sequence_length", all: "total_sequence_length" };
 const MOST = 4096;
@@ -130,10 +134,13 @@ const MOST = 4096;
  * A Qwen2 decoder in int4 blocks of 32, as `MatMulNBits` has it: `inputs_embeds` [1, T, D] after `past` tokens → the last row's
  * logits. Keys and values of the past are constants, so that a step copies none; or, for a prompt that `grows`, inputs and
  * outputs as transformers.js hands them around, for up to 4,096 tokens.
+ *
+ * @param accuracy `accuracy_level`: 4 multiplies whole numbers of 8 bits, 1 f32
  */
 export function decoderGraph(
   config: DecoderConfig,
   form: { readonly tokens: number; readonly past: number } | "grows",
+  accuracy: number,
 ): Uint8Array<ArrayBuffer> {
   const graph = new OnnxGraph();
   const noise = new Noise();
@@ -148,7 +155,7 @@ export function decoderGraph(
     const scale = 1 / (4.6 * Math.sqrt(inputs));
     const weight = graph.weight("u8", [outputs, blocks, BLOCK / 2], packed);
     const scales = graph.weight("f32", [outputs * blocks], new Float32Array(outputs * blocks).fill(scale));
-    const attributes = { K: inputs, N: outputs, bits: 4, block_size: BLOCK, accuracy_level: 4 };
+    const attributes = { K: inputs, N: outputs, bits: 4, block_size: BLOCK, accuracy_level: accuracy };
     return graph.node("MatMulNBits", [x, weight, scales], attributes, MICROSOFT);
   };
   const norm = (x: string): string =>

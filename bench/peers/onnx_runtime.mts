@@ -5,7 +5,7 @@ import { pathToFileURL } from "node:url";
 import { decoderConfig } from "../../src/models/decoder/config.ts";
 import { FASTVITHD } from "../../src/models/fastvithd/config.ts";
 import { CONFIGS } from "../../test/random_shapes.ts";
-import { decoderGraph, fastvithdGraph, productGraph } from "./graphs.mts";
+import { decoderGraph, fasterLevel, fastvithdGraph, productGraph } from "./graphs.mts";
 import { type Job, type Pass, SHAPE, type Task } from "./job.mts";
 
 /** The part of ONNX Runtime's interface that both of its packages share. */
@@ -26,12 +26,12 @@ const require = createRequire(import.meta.url);
 const QWEN = decoderConfig(CONFIGS[SHAPE]!.config);
 
 export async function onnxPass(
-  { task, threads }: Job,
+  { task, threads, software }: Job,
   build: "node" | "web",
   provider: "webgpu" | "cpu",
 ): Promise<Pass> {
   const ort = build === "web" ? await onnxWeb() : (require("onnxruntime-node") as Ort);
-  const { model, shape } = graphOf(task);
+  const { model, shape } = graphOf(task, fasterLevel(provider, software));
   const session = await ort.InferenceSession.create(model, {
     executionProviders: [provider],
     logSeverityLevel: 3,
@@ -46,12 +46,12 @@ export async function onnxPass(
   };
 }
 
-function graphOf(task: Task): { model: Uint8Array; shape: readonly number[] } {
+function graphOf(task: Task, accuracy: number): { model: Uint8Array; shape: readonly number[] } {
   if (task.kind === "vision") {
     return { model: fastvithdGraph(FASTVITHD, task.size, QWEN.hiddenSize), shape: [1, 3, task.size, task.size] };
   }
   if (task.kind === "product") return { model: productGraph(task), shape: [task.rows, task.inputs] };
-  return { model: decoderGraph(QWEN, task), shape: [1, task.tokens, QWEN.hiddenSize] };
+  return { model: decoderGraph(QWEN, task, accuracy), shape: [1, task.tokens, QWEN.hiddenSize] };
 }
 
 /** Numbers between 0 and 1. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { decoderConfig } from "../../src/models/decoder/config.ts";
 import { FASTVITHD } from "../../src/models/fastvithd/config.ts";
 import { CONFIGS } from "../../test/random_shapes.ts";
-import { decoderGraph, fastvithdGraph, identityGraph } from "./graphs.mts";
+import { decoderGraph, fasterLevel, fastvithdGraph, identityGraph } from "./graphs.mts";
 import { type Job, type Pass, SHAPE } from "./job.mts";
 import { pattern } from "./onnx_runtime.mts";
 
@@ -31,7 +31,7 @@ interface Transformers {
 
 const require = createRequire(import.meta.url);
 
-export async function transformersPass({ task, folder }: Job): Promise<Pass> {
+export async function transformersPass({ task, folder, software }: Job): Promise<Pass> {
   const { config } = CONFIGS[SHAPE]!;
   const qwen = decoderConfig(config);
   // The parts that the task does not run pass their input on.
@@ -39,7 +39,10 @@ export async function transformersPass({ task, folder }: Job): Promise<Pass> {
     embed_tokens: identityGraph("input_ids"),
     vision_encoder:
       task.kind === "vision" ? fastvithdGraph(FASTVITHD, task.size, qwen.hiddenSize) : identityGraph("pixel_values"),
-    decoder_model_merged: task.kind === "decoder" ? decoderGraph(qwen, "grows") : identityGraph("inputs_embeds"),
+    decoder_model_merged:
+      task.kind === "decoder"
+        ? decoderGraph(qwen, "grows", fasterLevel("webgpu", software))
+        : identityGraph("inputs_embeds"),
   };
   mkdirSync(join(folder, "onnx"));
   for (const [name, graph] of Object.entries(graphs)) writeFileSync(join(folder, "onnx", `${name}.onnx`), graph);
