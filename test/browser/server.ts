@@ -7,8 +7,11 @@ import { fileURLToPath } from "node:url";
 
 const MIME: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
+  ".jinja": "text/plain; charset=utf-8",
+  ".jpg": "image/jpeg",
   ".js": "text/javascript; charset=utf-8",
   ".mjs": "text/javascript; charset=utf-8",
+  ".safetensors": "application/octet-stream",
   ".json": "application/json",
   ".ts": "text/javascript; charset=utf-8",
   ".wasm": "application/wasm",
