@@ -21,6 +21,7 @@ const lanes = defineKernel({
   source: new URL("../shaders/attention_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
+  overrides: ["HALF"],
   constants: ["HEAD_DIM"],
   features: ["subgroups"],
 });
@@ -56,7 +57,8 @@ export function selfAttentionBy(variant: AttentionVariant, qkv: Tensor, heads: n
   const params = { batch: B, tokens: N, heads, scale: headDim ** -0.5 };
   const constants = { HEAD_DIM: headDim };
   if (variant === "lanes") {
-    lanes.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / 8), constants });
+    const overrides = { HALF: qkv.dtype === "f16" };
+    lanes.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / 8), overrides, constants });
   } else {
     const workgroups = Math.ceil((B * N * heads) / WORKGROUP_SIZE);
     rows.run({ qkv, y }, params, { workgroups, overrides: { WORKGROUP_SIZE }, constants });

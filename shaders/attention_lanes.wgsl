@@ -3,6 +3,8 @@
 // For adapters with subgroups of exactly 8 lanes: a lane computes one query of one head. Keys come in blocks of 8, one loaded
 // by each lane and spread by shuffles. Online softmax (arXiv 2205.14135), so no score matrix is stored.
 
+override HALF: bool = false;  // elements are f16
+
 struct Params {
   batch: u32,   // B
   tokens: u32,  // N
@@ -10,12 +12,17 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<qkv_t>>;    // [B, N, 3, heads, HEAD_DIM]
+@group(0) @binding(0) var<storage, read> qkv: array<vec2u>;          // [B, N, 3, heads, HEAD_DIM] of qkv_t
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<y_t>>;  // [B, N, heads, HEAD_DIM]
 @group(1) @binding(0) var<uniform> params: Params;
 
 const VECTORS = HEAD_DIM / 4;
 const LOWEST = -3.0e38;
+
+fn load(at: u32) -> vec4f {
+  if (HALF) { return vec4f(unpack2x16float(qkv[at].x), unpack2x16float(qkv[at].y)); }
+  return vec4f(bitcast<vec2f>(qkv[2 * at]), bitcast<vec2f>(qkv[2 * at + 1]));
+}
 
 fn largest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
 
@@ -36,7 +43,7 @@ fn main(
 
   var q: array<vec4f, VECTORS>;
   var sum: array<vec4f, VECTORS>;
-  for (var i = 0u; i < VECTORS; i++) { q[i] = vec4f(qkv[base + min(query, last) * 3 * width + i]) * params.scale; }
+  for (var i = 0u; i < VECTORS; i++) { q[i] = load(base + min(query, last) * 3 * width + i) * params.scale; }
   var highest = LOWEST;
   var total = 0.0;
   for (var m = 0u; m < params.tokens; m += 8) {
@@ -44,7 +51,7 @@ fn main(
     var low = vec4f();  // scores of keys m … m + 3
     var high = vec4f();  // and of m + 4 … m + 7
     for (var i = 0u; i < VECTORS; i++) {
-      let k = vec4f(qkv[key + i]);
+      let k = load(key + i);
       let v = q[i];
       low.x += dot(v, subgroupShuffle(k, 0));
       low.y += dot(v, subgroupShuffle(k, 1));
@@ -64,7 +71,7 @@ fn main(
     high = exp(high - next);
     total = total * keep + dot(low + high, vec4f(1));
     for (var i = 0u; i < VECTORS; i++) {
-      let v = vec4f(qkv[key + width + i]);
+      let v = load(key + width + i);
       var s = sum[i] * keep;
       s += low.x * subgroupShuffle(v, 0);
       s += low.y * subgroupShuffle(v, 1);
