@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type PreprocessPlan, planResize, preprocess } from "../src/image/preprocess.ts";
-import { preprocessOnGpu, resizePicture, resizesOnGpu } from "../src/pipeline/resize.ts";
+import { openNodeGpu } from "../src/node/adapter.ts";
+import { preprocessOnGpu, rehearseResize, resizePicture, resizesOnGpu } from "../src/pipeline/resize.ts";
 import { casesOf, pixelsOf } from "./golden_images.ts";
 import { gpu } from "./gpu.ts";
 import { randomFrom } from "./mutate.ts";
@@ -50,6 +51,23 @@ test("sizes whose bytes fill no words, and every value a byte has", async () => 
     }
   }
   assert.equal(gpu.memory.used, used);
+});
+
+test("a rehearsal compiles all that a resize takes", async () => {
+  const own = await openNodeGpu();
+  try {
+    await own.rehearse(() => {
+      rehearseResize(own);
+      return undefined;
+    });
+    const compiled = [...own.variants.keys()];
+    assert.equal(compiled.length, 2);
+    const plan = planResize(9, 7, { mode: "pad", size: 64 });
+    await preprocessOnGpu(own, { width: 9, height: 7, data: new Uint8Array(189) }, plan);
+    assert.deepEqual([...own.variants.keys()], compiled);
+  } finally {
+    own.close();
+  }
 });
 
 test("a software adapter leaves it to the CPU, a GPU does what is large enough, black around, and can be bound", async () => {

@@ -1,5 +1,6 @@
 import { argmax } from "../../kernels/argmax.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
+import { rehearseResize } from "./resize.ts";
 
 /** Prompt lengths that pipelines are compiled for: 16 serves any of at least 8, and no LongRoPE switch is so early. */
 const LENGTHS = [16, 1];
@@ -27,7 +28,10 @@ export async function rehearse(
       const h = decoder.forward(decoder.embed(gpu.empty([tokens], "u32")), cache);
       argmax(decoder.logits(h.rows(0, 1)), 1);
     }
-    if (model.eye) model.encode(gpu.empty([1, imageSize, imageSize, 3], model.dtype));
+    if (model.eye) {
+      model.encode(gpu.empty([1, imageSize, imageSize, 3], model.dtype));
+      if (!gpu.adapter.software) rehearseResize(gpu);
+    }
     return undefined;
   });
 }

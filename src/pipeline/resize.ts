@@ -27,6 +27,12 @@ export function resizesOnGpu({ adapter, maxBindingBytes }: Resizing, plan: Prepr
   return words * BYTES.u32 <= maxBindingBytes && fill.every((level) => level === 0);
 }
 
+/** Asks for the pipelines of a resize. Call while rehearsing. */
+export function rehearseResize(gpu: Gpu): void {
+  const size = { width: 4, height: 4 };
+  resizeBicubic(gpu.empty([12], "u32"), { source: size, size, dtype: "f32" });
+}
+
 /** Resizes a picture as planned, wherever that is faster: the bytes are the same. */
 export async function resizePicture(gpu: Gpu, pixels: Pixels, plan: PreprocessPlan): Promise<Square> {
   return resizesOnGpu(gpu, plan) ? preprocessOnGpu(gpu, pixels, plan) : preprocess(pixels, plan);
