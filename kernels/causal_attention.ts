@@ -39,7 +39,8 @@ const lanes = defineKernel({
   source: new URL("../shaders/causal_attention_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  constants: ["HEAD_DIM"],
+  overrides: ["KV_F16"],
+  constants: ["HEAD_DIM", "QUADS"],
   features: ["subgroups"],
 });
 
@@ -91,7 +92,13 @@ export function causalAttentionBy(
   const params = { tokens: T, heads, kv_heads: kvHeads, stride: columns / 4, start, scale: headDim ** -0.5, row };
   const constants = { HEAD_DIM: headDim };
   if (variant === "lanes") {
-    lanes.run(tensors, params, { workgroups: kvHeads * Math.ceil((T * heads) / kvHeads / 4), constants });
+    const sharing = (T * heads) / kvHeads;
+    const quads = sharing > 4 ? 2 : 1;
+    lanes.run(tensors, params, {
+      workgroups: kvHeads * Math.ceil(sharing / (4 * quads)),
+      overrides: { KV_F16: keys.dtype === "f16" },
+      constants: { ...constants, QUADS: quads },
+    });
   } else if (variant === "decode") {
     decode.run(tensors, params, { workgroups: heads, overrides: { WORKGROUP_SIZE: DECODE_SIZE }, constants });
   } else {
@@ -120,6 +127,9 @@ function checkShapes(q: Tensor, keys: Tensor, values: Tensor, layout: CacheLayou
   }
   if (columns < heads * headDim) {
     throw new ShapeError(`causal_attention: expected rows of at least ${heads * headDim} elements, got ${columns}`);
+  }
+  if (keys.dtype !== values.dtype) {
+    throw new ShapeError(`causal_attention: expected values of ${keys.dtype} as keys, got ${values.dtype}`);
   }
   if (start + T > S) throw new ShapeError(`causal_attention: expected at least ${start + T} cached tokens, got ${S}`);
 }
