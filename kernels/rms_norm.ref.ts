@@ -1,5 +1,6 @@
 import { defineSuite } from "./case.ts";
-import { rmsNorm } from "./rms_norm.ts";
+import { hasEightLanes } from "./lanes.ts";
+import { type RmsNormVariant, rmsNormBy } from "./rms_norm.ts";
 
 export function rmsNormRef(x: ArrayLike<number>, weight: ArrayLike<number>, eps: number): Float64Array {
   const C = weight.length;
@@ -15,18 +16,33 @@ export function rmsNormRef(x: ArrayLike<number>, weight: ArrayLike<number>, eps:
 
 const EPS = 1e-5;
 
-export default defineSuite({
+interface Case {
+  readonly rows: number;
+  readonly dim: number;
+  readonly variant: RmsNormVariant;
+}
+
+const MODELS = [
+  { rows: 1, dim: 5120 }, // decode, Phi-4
+  { rows: 290, dim: 896 }, // prefill, Qwen2-0.5B
+];
+
+const ODD: readonly Case[] = [
+  { variant: "group", rows: 3, dim: 7 }, // narrower than a workgroup
+  { variant: "group", rows: 2, dim: 65 }, // one past a workgroup
+  { variant: "group", rows: 65537, dim: 2 }, // more rows than workgroups fit on one axis
+  { variant: "lanes", rows: 3, dim: 12 }, // fewer vectors than lanes
+  { variant: "lanes", rows: 2, dim: 100 }, // lanes with different numbers of vectors
+  { variant: "lanes", rows: 65537, dim: 4 },
+];
+
+export default defineSuite<Case>({
   name: "rms_norm",
-  cases: [
-    { rows: 1, dim: 5120 }, // decode, Phi-4
-    { rows: 290, dim: 896 }, // prefill, Qwen2-0.5B
-    { rows: 3, dim: 7 }, // narrower than a workgroup
-    { rows: 2, dim: 65 }, // one past a workgroup
-    { rows: 65537, dim: 2 }, // more rows than workgroups fit on one axis
-  ],
+  cases: [...(["group", "lanes"] as const).flatMap((variant) => MODELS.map((c): Case => ({ ...c, variant }))), ...ODD],
   inputs: ({ rows, dim }, random) => ({ x: random([rows, dim]), weight: random([dim]) }),
-  run: ({ x, weight }) => rmsNorm(x!, weight!, EPS),
+  run: ({ x, weight }, { variant }) => rmsNormBy(variant, x!, weight!, EPS),
   reference: ({ x, weight }) => rmsNormRef(x!, weight!, EPS),
   tolerance: { f32: 1e-12, f16: 1e-6 },
   bytes: ({ rows, dim }, element) => 2 * rows * dim * element,
+  supports: ({ adapter }, { variant }) => variant === "group" || hasEightLanes(adapter),
 });
