@@ -89,11 +89,12 @@ const VARIANTS = ["tile", "row", "lanes", "lanes_row"] as const;
 /** What each shader does with each format: odd numbers of groups, sizes that fill no tile, tensors that must be cut. */
 const FORCED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatMap((format) =>
   VARIANTS.flatMap((variant): Case[] => {
-    const rows = variant === "lanes_row" ? 1 : 13;
+    const wide = variant === "lanes_row"; // which takes no halves
+    const rows = wide ? 1 : 13;
     return [
-      { variant, format, rows, inputs: 96, outputs: 75, bias: true, residual: true },
+      { variant, format, rows, inputs: 96, outputs: 75, bias: true, residual: true, wide },
       { variant, format, rows, inputs: 32, outputs: 1, wide: true },
-      { variant, format, rows: variant === "lanes_row" ? 1 : 70, inputs: 64, outputs: 100, bias: true, maxBytes: 4096 },
+      { variant, format, rows: wide ? 1 : 70, inputs: 64, outputs: 100, bias: true, maxBytes: 4096, wide },
     ];
   }),
 );

@@ -1,6 +1,6 @@
 import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
-import { defineKernel } from "../src/gpu/kernel.ts";
+import { defineKernel, MAX_UNIFORM_BYTES } from "../src/gpu/kernel.ts";
 import { GROUP, type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
@@ -46,9 +46,10 @@ const lanes = defineKernel({
 const lanesRow = defineKernel({
   name: "linear_quantized_lanes_row",
   source: new URL("../shaders/linear_quantized_lanes_row.wgsl", import.meta.url),
-  buffers: BUFFERS,
+  buffers: { ...BUFFERS, x: "uniform" },
   params: PARAMS,
   overrides: [...OVERRIDES, "SWIGLU"],
+  constants: ["VECTORS"],
   features: ["subgroups"],
 });
 
@@ -119,7 +120,8 @@ export function linearQuantizedBy(
   if (residual) expectShape("linear: residual", residual, shape);
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
-  const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
+  const { maxBytes = gpu.maxBindingBytes, variant: wanted = choose(x, rows, weight, options) } = plan;
+  const variant = served(wanted, x);
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
   const [blocks = 0] = weight.codes.shape;
   const blockBytes = [weight.codes.bytes / blocks, weight.scales.bytes / blocks];
@@ -146,7 +148,7 @@ export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: QuantizedVarian
   const { T, C } = x.dims("T C");
   const [O, inputs] = weight.shape;
   expectShape("linear: x", x, [T, inputs]);
-  const chosen = variant ?? choose(x, T, weight, {});
+  const chosen = served(variant ?? choose(x, T, weight, {}), x);
   const isBound = Math.max(weight.codes.bytes, weight.scales.bytes) <= gpu.maxBindingBytes;
   if (!isBound || O % (2 * BLOCK) !== 0 || chosen === "tile" || chosen === "lanes") return undefined;
   const y = x.like([T, O / 2]);
@@ -154,13 +156,18 @@ export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: QuantizedVarian
   const tensors = { x, codes, scales, bias: undefined, residual: undefined, y };
   const params = { rows: T, inputs: C, outputs: O, first: 0, stride: O / 2, groups: 2 * Math.ceil(C / GROUP / 2) };
   const overrides = { FORMAT: FORMATS[format], SWIGLU: true };
-  if (chosen === "lanes_row") lanesRow.run(tensors, params, { workgroups: Math.ceil(O / 32), overrides });
-  else {
+  if (chosen === "lanes_row") {
+    lanesRow.run(tensors, params, { workgroups: Math.ceil(O / 32), overrides, constants: { VECTORS: C / 4 } });
+  } else {
     const workgroups = (T * O) / (2 * BLOCK);
     row.run(tensors, params, { workgroups, overrides: { WORKGROUP_SIZE: ROW_SIZES[chosen], ...overrides } });
   }
   return y;
 }
+
+/** A row that no uniform binding holds is computed as if there were several. */
+const served = (variant: QuantizedVariant, x: Tensor): QuantizedVariant =>
+  variant === "lanes_row" && (x.dtype !== "f32" || x.bytes > MAX_UNIFORM_BYTES) ? "lanes" : variant;
 
 function choose(x: Tensor, rows: number, weight: QuantizedTensor, options: QuantizedOptions): QuantizedVariant {
   const [O, C] = weight.shape;
@@ -206,6 +213,7 @@ function launch(variant: QuantizedVariant, tensors: Tensors, weight: QuantizedTe
   } else if (variant === "lanes") {
     lanes.run(all, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 8), overrides });
   } else {
-    lanesRow.run(all, params, { workgroups: Math.ceil(outputs / 32), overrides });
+    const constants = { VECTORS: inputs / 4 };
+    lanesRow.run(all, params, { workgroups: Math.ceil(outputs / 32), overrides, constants });
   }
 }

@@ -1,9 +1,9 @@
 // y[o] = residual[o] + bias[o] + Σ_c x[c] · (scale[o, c/32] · code[o, c] + offset[o, c/32])
 //
 // One row (decoding) on adapters with subgroups of exactly 8 lanes. A lane computes 4 outputs, a group of 32 inputs at a time: on
-// the CPUs behind such adapters a longer loop body is slower. The input comes four elements a lane, spread by shuffles. Codes stay
-// where they are in their word: the input is divided by what their place multiplies them by, and what they count from is taken off
-// with the offset, times the sum of the inputs.
+// the CPUs behind such adapters a longer loop body is slower. The input, f32, comes four elements a lane, spread by shuffles; as a
+// uniform buffer it is read without branches. Codes stay where they are in their word: the input is divided by what their place
+// multiplies them by, and what they count from is taken off with the offset, times the sum of the inputs.
 
 override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
 override HAS_BIAS: bool = false;
@@ -19,7 +19,7 @@ struct Params {
   groups: u32,   // G, groups of 32 inputs, padded to an even number
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<x_t>>;          // [R, C]
+@group(0) @binding(0) var<uniform> x: array<vec4<x_t>, VECTORS>;       // [C]
 @group(0) @binding(1) var<storage, read> codes: array<vec4u>;          // [O/8, G (int8: 2G), 8] of 4 words
 @group(0) @binding(2) var<storage, read> scales: array<u32>;           // [O/8, G/2 (int4-affine: G), 8]
 @group(0) @binding(3) var<storage, read> bias: array<bias_t>;          // [O]
@@ -110,7 +110,7 @@ fn main(
   let at = block * params.groups * select(8u, 16u, FORMAT == 2) + lane;
   let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane;
   var sums = vec4f();
-  for (var g = 0u; g < params.inputs / 32; g++) {
+  for (var g = 0u; g < VECTORS / 8; g++) {
     let s = transpose(mat4x2f(scale_of(scale.x, g), scale_of(scale.y, g), scale_of(scale.z, g), scale_of(scale.w, g)));
     sums += products(vec4f(x[g * 8 + lane]), s[0], s[1], at, g);
   }

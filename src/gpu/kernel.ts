@@ -4,8 +4,13 @@ import type { Gpu } from "./gpu.ts";
 import type { Variant } from "./stream.ts";
 import { checkHeader, packer, prelude } from "./wgsl.ts";
 
-/** How a kernel uses a buffer: `write` overwrites every element, `update` changes in place, `read?` may be absent. */
-export type Access = "read" | "read?" | "write" | "update";
+/**
+ * How a kernel uses a buffer: `write` overwrites every element, `update` changes in place, `read?` may be absent, and `uniform` is
+ * read through a uniform binding, of at most `MAX_UNIFORM_BYTES`: CPU adapters read those at a third of the cost.
+ */
+export type Access = "read" | "read?" | "uniform" | "write" | "update";
+/** What every adapter can bind as a uniform buffer. */
+export const MAX_UNIFORM_BYTES = 65536;
 export type ParamType = "u32" | "f32" | "i32";
 export type Feature = "subgroups";
 
@@ -173,7 +178,7 @@ function compile(
 
 function layoutFor(gpu: Gpu, spec: AnyKernelSpec): GPUBindGroupLayout {
   const access = Object.values(spec.buffers).map(
-    (a): GPUBufferBindingType => (a.startsWith("read") ? "read-only-storage" : "storage"),
+    (a): GPUBufferBindingType => (a === "uniform" ? a : a.startsWith("read") ? "read-only-storage" : "storage"),
   );
   const key = access.join();
   const known = gpu.layouts.get(key);

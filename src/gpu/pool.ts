@@ -1,5 +1,8 @@
 import { GpuError } from "../errors.ts";
 
+/** Where there is no WebGPU, engines run dry. */
+const NO_USAGES = { STORAGE: 0, UNIFORM: 0, COPY_SRC: 0, COPY_DST: 0 };
+
 /** One GPU allocation. `id` is stable for the life of the buffer and keys the bind-group cache. */
 export interface Block {
   readonly id: number;
@@ -73,8 +76,8 @@ export class Pool {
         },
       );
     }
-    const { STORAGE, COPY_SRC, COPY_DST } = globalThis.GPUBufferUsage ?? { STORAGE: 0, COPY_SRC: 0, COPY_DST: 0 };
-    const buffer = this.#device?.createBuffer({ size: bytes, usage: STORAGE | COPY_SRC | COPY_DST }) ?? null;
+    const { STORAGE, UNIFORM, COPY_SRC, COPY_DST } = globalThis.GPUBufferUsage ?? NO_USAGES;
+    const buffer = this.#device?.createBuffer({ size: bytes, usage: STORAGE | UNIFORM | COPY_SRC | COPY_DST }) ?? null;
     this.allocatedBytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.allocatedBytes);
     this.allocations++;

@@ -35,14 +35,20 @@ export function packer(
   };
 }
 
+const DECLARED = {
+  read: "read",
+  "read?": "read",
+  uniform: "uniform",
+  write: "read_write",
+  update: "read_write",
+} as const;
+
 /** Compares the signature in TypeScript with the declarations in the shader; throws when they differ. */
 export function checkHeader(spec: AnyKernelSpec, text: string): void {
   const wgsl = text.replace(/\/\/.*$/gm, "");
-  const bindings = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>\s*(\w+)/g;
+  const bindings = /@group\(0\)\s*@binding\((\d+)\)\s*var<(?:storage,\s*)?(read|read_write|uniform)>\s*(\w+)/g;
   const declared = [...wgsl.matchAll(bindings)].map(([, at, access, name]) => `${at}:${name}:${access}`);
-  const expected = Object.entries(spec.buffers).map(
-    ([name, access], at) => `${at}:${name}:${access.startsWith("read") ? "read" : "read_write"}`,
-  );
+  const expected = Object.entries(spec.buffers).map(([name, access], at) => `${at}:${name}:${DECLARED[access]}`);
   const body = /struct\s+Params\s*\{([^}]*)\}/.exec(wgsl)?.[1] ?? "";
   const fields = [...body.matchAll(/(\w+)\s*:\s*(\w+)/g)].map(([, name, type]) => `${name}: ${type}`);
   const params = Object.entries(spec.params).map(([name, type]) => `${name}: ${type}`);
