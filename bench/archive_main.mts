@@ -73,9 +73,12 @@ function pack(platform: Platform): void {
   }
 }
 
-/** The files that git knows, as they are in this checkout. */
+/** The files of this checkout, new ones too, but for what git ignores. */
 function copySources(target: string): void {
-  const listed = execFileSync("git", ["ls-files", "-z"], { cwd: root, encoding: "utf8" });
+  const listed = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
+    cwd: root,
+    encoding: "utf8",
+  });
   for (const file of listed.split("\0")) {
     if (file !== "" && !LEFT_OUT.test(file) && existsSync(join(root, file)))
       cpSync(join(root, file), join(target, file));
