@@ -1,11 +1,13 @@
-import { accessSync, existsSync, constants as fs, readdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { accessSync, existsSync, constants as fs, readdirSync } from "node:fs";
+import { join } from "node:path";
 import pc from "picocolors";
 import { AdapterError } from "../errors.ts";
 import { type AdapterSummary, summarize } from "../gpu/device.ts";
+import { tableFor } from "../gpu/tuned.ts";
 import { findAdapter, installHint } from "../node/adapter.ts";
+import { NodeTuningStore, webgpuVersion } from "../node/tuning_store.ts";
 import { hasVulkanLoader, vulkanDrivers } from "../node/vulkan.ts";
+import { tuningKey } from "../pipeline/tuning.ts";
 import { parseFlags } from "./args.ts";
 
 /** What `fastvlm doctor` finds out. */
@@ -21,6 +23,8 @@ export interface Report {
   /** Where the adapter's driver came from, in words. */
   readonly found: string | undefined;
   readonly adapter: AdapterSummary | undefined;
+  /** Where choices between shaders come from, in words. */
+  readonly tuning: string | undefined;
   /** Limits that decide what fits, in bytes but for the invocations. */
   readonly limits: Readonly<Record<string, number>>;
   /** What would make it work, or work faster. */
@@ -48,17 +52,35 @@ export async function doctor(): Promise<Report> {
     const { adapter, how } = await findAdapter();
     const summary = summarize(adapter);
     const limits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
-    return { ...base, found: how, adapter: summary, limits, advice: advise(summary, base.devices) };
+    return {
+      ...base,
+      found: how,
+      adapter: summary,
+      tuning: await tuningOf(summary),
+      limits,
+      advice: advise(summary, base.devices),
+    };
   } catch (error) {
     if (!(error instanceof AdapterError)) throw error;
     return {
       ...base,
       found: undefined,
       adapter: undefined,
+      tuning: undefined,
       limits: {},
       advice: [error.message, ...(error.hint ? [error.hint] : [])],
     };
   }
+}
+
+async function tuningOf(adapter: AdapterSummary): Promise<string> {
+  const known = Object.keys(tableFor(adapter)).length;
+  const comes = known > 0 ? `${known} choices come with the program` : "no choices come with the program";
+  if (adapter.software) return comes;
+  const store = new NodeTuningStore();
+  const key = tuningKey(adapter, store.runtime);
+  const isKept = (await store.read(key)) !== undefined;
+  return `${comes}; ${isKept ? `measured here: ${store.path(key)}` : "the first load of a model measures more"}`;
 }
 
 function advise(adapter: AdapterSummary, devices: Report["devices"]): string[] {
@@ -96,16 +118,6 @@ function gpuDevices(): Report["devices"] {
   });
 }
 
-function webgpuVersion(): string | undefined {
-  try {
-    const folder = dirname(createRequire(import.meta.url).resolve("webgpu"));
-    const file = join(folder, "package.json");
-    return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 /** `fastvlm doctor`: the report as text, or as JSON with `--json`. */
 export async function runDoctor(args: readonly string[]): Promise<void> {
   const { values } = parseFlags(args, { json: { type: "boolean" } }, "fastvlm doctor [--json]");
@@ -113,7 +125,7 @@ export async function runDoctor(args: readonly string[]): Promise<void> {
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report));
 }
 
-function render({ node, platform, webgpu, vulkan, devices, found, adapter, limits, advice }: Report): string {
+function render({ node, platform, webgpu, vulkan, devices, found, adapter, tuning, limits, advice }: Report): string {
   const yes = (value: boolean): string => (value ? pc.green("yes") : pc.yellow("no"));
   const rows: [string, string][] = [
     ["Node", `${node} on ${platform}`],
@@ -134,7 +146,7 @@ function render({ node, platform, webgpu, vulkan, devices, found, adapter, limit
       "subgroups",
       adapter.subgroups ? `${yes(true)}, ${adapter.subgroupMinSize} to ${adapter.subgroupMaxSize} lanes` : yes(false),
     ]);
-    rows.push(["timestamps", yes(adapter.timestamps)]);
+    rows.push(["timestamps", yes(adapter.timestamps)], ["tuning", tuning ?? ""]);
   }
   for (const [name, value] of Object.entries(limits))
     rows.push([name, value >= 2 ** 20 ? `${Math.round(value / 2 ** 20)} MiB` : String(value)]);
