@@ -1,6 +1,7 @@
 import { InputError, ShapeError } from "../src/errors.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { hasEightLanes } from "./lanes.ts";
 import { rowBands, viewRows } from "./row_bands.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", y: "write" } as const;
@@ -53,7 +54,7 @@ const half4 = defineKernel({
   buffers: BUFFERS,
   params: QUAD_PARAMS,
   overrides: ["HAS_BIAS", "GELU"],
-  constants: ["KERNEL", "STRIDE", "MULTIPLIER"],
+  constants: ["KERNEL", "STRIDE", "MULTIPLIER", "ROWS"],
 });
 
 const WORKGROUP_SIZE = 64;
@@ -104,6 +105,8 @@ export function depthwiseConv2d(
   const bytes = { xRowBytes: W * C * element, yRowBytes: outWidth * O * element };
   const overrides = { HAS_BIAS: bias !== undefined, GELU: options.activation === "gelu" };
   const variant = pickDepthwise(C, O, x.dtype === "f16" && weight.dtype === "f16");
+  // Where loads are dear and registers are not.
+  const pairs = variant === "half4" && hasEightLanes(x.gpu.adapter);
   for (const band of rowBands({ ...sizes, ...bytes }, x.gpu.maxBindingBytes)) {
     const { first, rows } = band;
     const tensors = { x: viewRows(x, band.x), weight, bias, y: viewRows(y, band.y) };
@@ -113,12 +116,17 @@ export function depthwiseConv2d(
       const workgroups = Math.ceil((rows * outWidth * O) / WORKGROUP_SIZE);
       scalar.run(tensors, { ...map, channels: C, outputs: O, stride, kernel: K }, { workgroups, overrides });
     } else {
-      const threads = rows * Math.ceil(outWidth / PIXELS_PER_THREAD) * (O / 4);
+      const paired = pairs && stride === 1 && [first, rows, outHeight].every((n) => n % 2 === 0);
+      const rowsPerThread = paired ? 2 : 1;
+      const threads = (rows / rowsPerThread) * Math.ceil(outWidth / PIXELS_PER_THREAD) * (O / 4);
       const workgroups = Math.ceil(threads / WORKGROUP_SIZE);
       const params = { ...map, quads: O / 4 };
       const constants = { KERNEL: K, STRIDE: stride };
       if (variant === "vec4") vec4.run(tensors, params, { workgroups, overrides, constants });
-      else half4.run(tensors, params, { workgroups, overrides, constants: { ...constants, MULTIPLIER: O / C } });
+      else {
+        const more = { MULTIPLIER: O / C, ROWS: rowsPerThread };
+        half4.run(tensors, params, { workgroups, overrides, constants: { ...constants, ...more } });
+      }
     }
   }
   return y;
