@@ -5,6 +5,8 @@ import type { Gpu } from "./gpu.ts";
 const SAMPLE_MS = 2;
 const SAMPLES = 5;
 const LAUNCHES = 1024;
+/** A first launch that takes longer, in ms, says enough; later ones of fast kernels say more. */
+const SLOW_MS = 20;
 /** A candidate this many times slower than another is not timed twice. */
 const HOPELESS = 3;
 /** Part of the first candidate's time that another must save: ties shall not be decided by noise. */
@@ -50,7 +52,11 @@ export function best(candidates: readonly string[], ms: Readonly<Record<string, 
 
 /** The candidates that this adapter's compiler takes. */
 async function compiled(gpu: Gpu, candidates: readonly string[], trials: Question["trials"]): Promise<string[]> {
-  const compile = (candidate: string): Promise<unknown> => gpu.rehearse(() => run(gpu, candidate, trials));
+  const compile = (candidate: string): Promise<unknown> =>
+    gpu.rehearse(() => {
+      for (const trial of trials) run(gpu, candidate, trial);
+      return undefined;
+    });
   const results = await Promise.allSettled(candidates.map(compile));
   return candidates.filter((_, i) => results[i]!.status === "fulfilled");
 }
@@ -61,30 +67,29 @@ async function race(
   candidates: readonly string[],
   trials: Question["trials"],
 ): Promise<Record<string, number>> {
-  const sample = async (candidate: string, repeats: number): Promise<number> => {
+  const sample = async (candidate: string, launches: number): Promise<number> => {
     const ms = await gpu.time(() => {
-      for (let i = 0; i < repeats; i++) run(gpu, candidate, trials);
+      for (let i = 0; i < launches; i++) run(gpu, candidate, trials[i % trials.length]!);
     });
-    return ms / repeats / trials.length;
+    return ms / launches;
   };
   const times: Record<string, number[]> = {};
   for (const candidate of candidates) {
-    await sample(candidate, 1); // makes buffers and bind groups, and wakes the GPU
-    times[candidate] = [await sample(candidate, 1)];
+    const first = await sample(candidate, 1); // makes buffers and bind groups, and wakes the GPU
+    times[candidate] = [first > SLOW_MS ? first : await sample(candidate, trials.length)];
   }
   const fastest = Math.min(...Object.values(times).flat());
-  const fits = Math.floor(LAUNCHES / trials.length);
-  const repeats = Math.max(1, Math.min(fits, Math.ceil(SAMPLE_MS / trials.length / fastest)));
+  const launches = Math.max(1, Math.min(LAUNCHES, Math.ceil(SAMPLE_MS / fastest)));
   const close = candidates.filter((candidate) => times[candidate]![0]! < HOPELESS * fastest);
   if (close.length > 1) {
     for (const candidate of close) times[candidate] = [];
     for (let i = 0; i < SAMPLES; i++)
-      for (const candidate of close) times[candidate]!.push(await sample(candidate, repeats));
+      for (const candidate of close) times[candidate]!.push(await sample(candidate, launches));
   }
   const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
   return Object.fromEntries(candidates.map((candidate) => [candidate, median(times[candidate]!)]));
 }
 
-function run(gpu: Gpu, candidate: string, trials: Question["trials"]): undefined {
-  for (const trial of trials) gpu.scope(() => void trial(candidate));
+function run(gpu: Gpu, candidate: string, trial: Question["trials"][number]): undefined {
+  gpu.scope(() => void trial(candidate));
 }

@@ -2,7 +2,18 @@ import type { ChoiceTable } from "./choices.ts";
 import type { AdapterSummary } from "./device.ts";
 
 /** Choices measured by `bench/tune.mts` on adapters that many share, to be extended by measurement only. */
-const TUNED: readonly { readonly adapter: RegExp; readonly table: ChoiceTable }[] = [];
+const TUNED: readonly { readonly adapter: RegExp; readonly table: ChoiceTable }[] = [
+  {
+    adapter: /llvmpipe/,
+    table: {
+      "linear f32 f16 rows 1": "lanes_row",
+      "linear f32 f16 rows 2": "lanes",
+      "linear f32 f16 rows 4": "lanes",
+      "linear f32 f16 rows 32": "lanes_tall",
+      "linear f16 f16 rows 64": "lanes_tall",
+    },
+  },
+];
 
 /** The committed choices for an adapter, if there are any. */
 export const tableFor = ({ vendor, architecture, description }: AdapterSummary): ChoiceTable =>
