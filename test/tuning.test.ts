@@ -5,12 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { linear } from "../kernels/linear.ts";
+import { linear, linearCandidates } from "../kernels/linear.ts";
+import { quantizedCandidates } from "../kernels/linear_quantized.ts";
 import { Choices, rowClass } from "../src/gpu/choices.ts";
-import { openDevice } from "../src/gpu/device.ts";
+import { DRY_ADAPTER, openDevice } from "../src/gpu/device.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { loadShaders } from "../src/gpu/kernel.ts";
 import { best, tune } from "../src/gpu/tune.ts";
+import { tableFor } from "../src/gpu/tuned.ts";
 import { findAdapter, patientWait } from "../src/node/adapter.ts";
 import { NodeTuningStore } from "../src/node/tuning_store.ts";
 import { FastVLM } from "../src/node.ts";
@@ -83,6 +85,19 @@ describe("choices", () => {
     assert.equal(best(["a", "b"], { b: 3 }), "b");
     assert.equal(best(["a", "b"], {}), "a");
   });
+});
+
+test("the table of llvmpipe names what its subgroups of eight can run", () => {
+  const adapter = { ...DRY_ADAPTER, description: "llvmpipe", subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 8 };
+  const table = Object.entries(tableFor(adapter));
+  assert.ok(table.length > 0);
+  for (const [group, variant] of table) {
+    const [, kernel, rows] = /^(linear|linear_quantized) .* rows (\d+)$/.exec(group)!;
+    const shape = { rows: Number(rows), inputs: 64, outputs: 64 };
+    const all: readonly string[] =
+      kernel === "linear" ? linearCandidates(shape, adapter) : quantizedCandidates(shape.rows, adapter);
+    assert.ok(all.includes(variant), `${group}: ${variant}`);
+  }
 });
 
 describe("tuning", () => {

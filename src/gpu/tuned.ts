@@ -9,8 +9,11 @@ const TUNED: readonly { readonly adapter: RegExp; readonly table: ChoiceTable }[
       "linear f32 f16 rows 1": "lanes_row",
       "linear f32 f16 rows 2": "lanes",
       "linear f32 f16 rows 4": "lanes",
-      "linear f32 f16 rows 32": "lanes_tall",
       "linear f16 f16 rows 64": "lanes_tall",
+      "linear_quantized f32 int4 rows 1": "lanes_row",
+      "linear_quantized f32 int4 rows 2": "lanes",
+      "linear_quantized f32 int4 rows 4": "lanes",
+      "linear_quantized f32 int8 rows 1": "lanes_row",
     },
   },
 ];
