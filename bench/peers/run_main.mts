@@ -85,7 +85,7 @@ export const main = (args: readonly string[]): Promise<void> =>
     }
     const about = { bench: "peers", date: new Date().toISOString(), adapter, load, ...common };
     const json = JSON.stringify({ ...about, rows });
-    process.stdout.write(`\nwebgpu and vulkan: ${nameOf(adapter)}; cpu: ${common.threads} threads\n\n${json}\n`);
+    process.stdout.write(`\nwebgpu and vulkan: ${nameOf(adapter)}; threads on the CPU: ${common.threads}\n\n${json}\n`);
     if (!values["no-files"]) await writeResult(values.out ?? RESULTS, "peers.json", `${json}\n`);
   });
 
