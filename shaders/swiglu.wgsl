@@ -1,6 +1,6 @@
 // y[t, i] = gate_up[t, I + i] · silu(gate_up[t, i]), silu(g) = g / (1 + exp(−g))
 //
-// The exponential is taken of −|g|, so that it cannot overflow.
+// The exponential is taken of −|g|, so that it cannot overflow. Workgroups lie along columns and rows; a thread stays in its column.
 
 struct Params {
   rows: u32,  // T
@@ -17,11 +17,13 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let index = (group.y * groups.x + group.x) * 64 + thread;
-  if (index >= params.rows * params.dim) { return; }
-  let at = index / params.dim * 2 * params.dim + index % params.dim;
-  let gate = f32(gate_up[at]);
-  let e = exp(-abs(gate));
-  let sigmoid = select(e, 1.0, gate >= 0.0) / (1.0 + e);
-  y[index] = y_t(f32(gate_up[at + params.dim]) * gate * sigmoid);
+  let i = group.x * 64 + thread;
+  if (i >= params.dim) { return; }
+  for (var row = group.y; row < params.rows; row += groups.y) {
+    let at = row * 2 * params.dim + i;
+    let gate = f32(gate_up[at]);
+    let e = exp(-abs(gate));
+    let sigmoid = select(e, 1.0, gate >= 0.0) / (1.0 + e);
+    y[row * params.dim + i] = y_t(f32(gate_up[at + params.dim]) * gate * sigmoid);
+  }
 }
