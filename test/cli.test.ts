@@ -156,8 +156,11 @@ describe("programs", () => {
 
   test("chat: commands and questions from a pipe; mistakes do not end it", async () => {
     const saved = join(folder, "conversation.json");
+    const notes = join(folder, "notes.txt");
+    writeFileSync(notes, "not a picture");
     const lines = [
       "/image none.jpg",
+      `/image ${notes}`,
       `/image ${PICTURE}`,
       "What is it?",
       "/wrong",
@@ -168,7 +171,7 @@ describe("programs", () => {
     ];
     const { code, stdout, stderr } = await run(["chat", "--model", MODEL, "--max-tokens", "3"], lines.join("\n"));
     assert.equal(code, 2, "there were mistakes");
-    assert.match(stderr, /none\.jpg: no such file.*\/wrong: no such command/s);
+    assert.match(stderr, /none\.jpg: no such file.*notes\.txt: expected JPEG.*\/wrong: no such command/s);
     const messages = JSON.parse(readFileSync(saved, "utf8")) as Message[];
     const [question, answer, next, last] = messages;
     assert.deepEqual(question, {

@@ -2,7 +2,7 @@ import { readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { extname, join } from "node:path";
 import { InputError } from "../errors.ts";
-import { platform } from "../pipeline/platform.ts";
+import { decodeFile } from "../pipeline/image_file.ts";
 import type { ContentPart, Message } from "../pipeline/types.ts";
 import { writeWhole } from "./files.ts";
 
@@ -50,7 +50,7 @@ export class Attachments {
   /** @throws InputError, ImageError when it cannot be shown, so that a question need not fail for it */
   async image(path: string): Promise<void> {
     const bytes = isAddress(path) ? undefined : await readable(path, () => readFile(path));
-    if (bytes) await platform().decodeImage(new Uint8Array(bytes), { orientation: true });
+    if (bytes) await decodeFile(new Uint8Array(bytes), path, { orientation: true });
     this.#images.push(path);
   }
 

@@ -3,9 +3,9 @@ import { checkImageSize, planResize, preprocess } from "../image/preprocess.ts";
 import { gridFor, readVideo } from "../video/read.ts";
 import type { VideoInput, VideoOptions } from "../video/types.ts";
 import { dataUrlBytes, isDataUrl } from "./data_url.ts";
+import { decodeFile, readSource } from "./image_file.ts";
 import type { Loaded } from "./load.ts";
 import { Picture, type Square } from "./picture.ts";
-import { platform } from "./platform.ts";
 import { resizePicture } from "./resize.ts";
 import type { ImageInput } from "./types.ts";
 
@@ -15,12 +15,10 @@ export function pictureOf(loaded: Loaded, image: ImageInput): Picture {
   // The bytes of a file stay, so that the picture remains what it was when the conversation saw it.
   let file: Uint8Array<ArrayBuffer> | undefined;
   const load = async (signal: AbortSignal | undefined): Promise<Square> => {
-    if (typeof image === "string") {
-      file ??= isDataUrl(image) ? dataUrlBytes(image) : await platform().readFile(image, signal);
-    }
+    if (typeof image === "string") file ??= await readSource(image, signal);
     signal?.throwIfAborted();
     const source = file ?? (image as Exclude<ImageInput, string>);
-    const pixels = source instanceof Uint8Array ? await platform().decodeImage(source, { orientation }) : source;
+    const pixels = source instanceof Uint8Array ? await decodeFile(source, image, { orientation }) : source;
     signal?.throwIfAborted();
     return resizePicture(gpu, pixels, planResize(pixels.width, pixels.height, { mode, size: side }));
   };

@@ -1,5 +1,6 @@
 import { InputError } from "../errors.ts";
 import type { Pixels } from "../image/pixels.ts";
+import { decodeFile, readSource } from "../pipeline/image_file.ts";
 import { platform } from "../pipeline/platform.ts";
 import type { ImageInput } from "../pipeline/types.ts";
 import type { ClipRequest } from "./decode.ts";
@@ -41,8 +42,8 @@ async function readImages(
   for (const index of chosen) {
     signal?.throwIfAborted();
     const image = images[index]!;
-    const bytes = typeof image === "string" ? await platform().readFile(image, signal) : image;
-    const frame = bytes instanceof Uint8Array ? await platform().decodeImage(bytes, { orientation: true }) : bytes;
+    const bytes = typeof image === "string" ? await readSource(image, signal) : image;
+    const frame = bytes instanceof Uint8Array ? await decodeFile(bytes, image, { orientation: true }) : bytes;
     frames.push(finish(frame));
     onProgress?.(frames.length, chosen.length);
   }
