@@ -204,10 +204,10 @@ def converse(rng: Random, scene: Scene, n: int) -> list[Conversation]:
 
 
 def converse_long(rng: Random, scene: Scene, n: int) -> list[Conversation]:
-    """`n` conversations to learn from: more of finding, the slowest thing to learn, and some joined into one with many turns."""
+    """`n` conversations to learn from: more of finding and counting, which are learned last, and some joined into one."""
     asks = [ask_describe, ask_name, ask_locate, ask_count, ask_colour, ask_yes_no]
     made = {turns[0].question: turns for turns in [ask_read(rng, scene)] if scene.text or rng.random() < 0.08}
-    for ask in rng.choices(asks, [1.2, 1.3, 3, 1.6, 1.5, 2], k=2 * n):
+    for ask in rng.choices(asks, [1.2, 1.3, 3, 2.5, 1.5, 2], k=2 * n):
         turns = ask(rng, scene)
         if turns and len(made) < n:
             made.setdefault(turns[0].question, turns)

@@ -26,7 +26,7 @@ const SCENES: readonly Scene[] = [
   {
     what: "picture",
     images: ["picture.jpg"],
-    questions: ["What is in the picture?", "What is at the top left?", "What colour is the star?"],
+    questions: ["What is in the picture?", "Where is the dog?", "How many apples are there?"],
   },
   { what: "picture", images: ["sign.jpg"], questions: ["What does it say?"] },
   {
