@@ -26,7 +26,7 @@ const SCENES: readonly Scene[] = [
   {
     what: "picture",
     images: ["picture.jpg"],
-    questions: ["What is in the picture?", "Where is the dog?", "How many apples are there?"],
+    questions: ["What is in the picture?", "Where is the dog?", "What colour is the star?"],
   },
   { what: "picture", images: ["sign.jpg"], questions: ["What does it say?"] },
   {
