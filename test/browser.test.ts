@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { AdapterError } from "../src/errors.ts";
 import { openWebGpu } from "../src/web/adapter.ts";
-import { type Launched, launchChromium } from "./browser/launch.ts";
+import { type Opened, openBrowser } from "./browser/open.ts";
 import type { BrowserCase, BrowserRun } from "./browser/page.ts";
 import { serveSources } from "./browser/server.ts";
 
@@ -10,21 +10,9 @@ import { serveSources } from "./browser/server.ts";
 const PAGE_TIMEOUT = 300_000;
 
 test("kernels in a browser", async (context) => {
-  let launched: Launched;
-  try {
-    launched = await launchChromium();
-  } catch (error) {
-    if (process.env.REQUIRE_BROWSER) throw error;
-    return context.skip(`no browser starts here: ${(error as Error).message}`);
-  }
-  const server = await serveSources();
-  let results: BrowserCase[];
-  try {
-    results = await runPage(launched, server.origin, (line) => context.diagnostic(line));
-  } finally {
-    await launched.close();
-    await server.close();
-  }
+  const opened = await openBrowser(context);
+  if (!opened) return;
+  const results = await runPage(opened, (line) => context.diagnostic(line));
   for (const { name, skipped, problem } of results) {
     await context.test(name, { skip: skipped && "not supported by this adapter" }, () =>
       assert.ok(!problem, problem ?? ""),
@@ -32,11 +20,7 @@ test("kernels in a browser", async (context) => {
   }
 });
 
-async function runPage(
-  { browser, path }: Launched,
-  origin: string,
-  say: (line: string) => void,
-): Promise<BrowserCase[]> {
+async function runPage({ browser, path, origin }: Opened, say: (line: string) => void): Promise<BrowserCase[]> {
   const results: BrowserCase[] = [];
   const log: string[] = [];
   const page = await browser.newPage();

@@ -5,8 +5,7 @@ import { fileURLToPath } from "node:url";
 import { defaultModel } from "../src/cli/model.ts";
 import { type AnswerFormat, FastVLM, type GenerateOptions } from "../src/node.ts";
 import { resultOf } from "./answers.ts";
-import { type Launched, launchChromium } from "./browser/launch.ts";
-import { serveSources } from "./browser/server.ts";
+import { openBrowser, openPage } from "./browser/open.ts";
 
 const IMPORTS = {
   "@huggingface/jinja": "/node_modules/@huggingface/jinja/dist/index.js",
@@ -37,21 +36,9 @@ const REQUESTS = [
 ];
 
 test("the embedded model in a browser: Node's answer, and valid JSON, regex and choice", async (context) => {
-  let launched: Launched;
-  try {
-    launched = await launchChromium();
-  } catch (error) {
-    if (process.env.REQUIRE_BROWSER) throw error;
-    return context.skip(`no browser starts here: ${(error as Error).message}`);
-  }
-  const server = await serveSources();
-  context.after(async () => {
-    await launched.close();
-    await server.close();
-  });
-  const page = await launched.browser.newPage();
-  await page.route(`${server.origin}/page`, (route) => route.fulfill({ contentType: "text/html", body: PAGE }));
-  await page.goto(`${server.origin}/page`);
+  const opened = await openBrowser(context);
+  if (!opened) return;
+  const page = await openPage(opened, PAGE);
   const answers = await page.evaluate(async (requests) => {
     const path = "/src/web.ts";
     const library = (await import(path)) as typeof import("../src/web.ts");

@@ -4,30 +4,16 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { decodeImage } from "../src/image/decode.ts";
 import { nodeCodecs } from "../src/node/image_codecs.ts";
-import { type Launched, launchChromium } from "./browser/launch.ts";
-import { serveSources } from "./browser/server.ts";
+import { openBrowser, openPage } from "./browser/open.ts";
 
 const PAGE = `<!doctype html><link rel="icon" href="data:,">
 <script type="importmap">{"imports":{"mediabunny":"/node_modules/mediabunny/dist/bundles/mediabunny.mjs"}}</script>`;
 const bytesOf = (name: string) => new Uint8Array(readFileSync(new URL(`videos/${name}`, import.meta.url)));
 
 test("vp9.webm in a browser: ffmpeg's frames, and the same errors", async (context) => {
-  let launched: Launched;
-  try {
-    launched = await launchChromium();
-  } catch (error) {
-    if (process.env.REQUIRE_BROWSER) throw error;
-    return context.skip(`no browser starts here: ${(error as Error).message}`);
-  }
-  const { browser } = launched;
-  const server = await serveSources();
-  context.after(async () => {
-    await launched.close();
-    await server.close();
-  });
-  const page = await browser.newPage();
-  await page.route(`${server.origin}/page`, (route) => route.fulfill({ contentType: "text/html", body: PAGE }));
-  await page.goto(`${server.origin}/page`);
+  const opened = await openBrowser(context);
+  if (!opened) return;
+  const page = await openPage(opened, PAGE);
   const decode = (bytes: readonly number[]) =>
     page.evaluate(async (list) => {
       const path = "/src/web/video.ts";

@@ -1,9 +1,10 @@
-import { mkdir, open, readdir, rename, rm, stat, statfs, utimes } from "node:fs/promises";
+import { mkdir, open, readdir, rm, stat, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import type { CodeStore, Put } from "../../weights/code_cache.ts";
 import { checkFileName, type Folder } from "../../weights/folder.ts";
 import { cacheFolder } from "./cache_folder.ts";
 import { nodeFolder } from "./folder.ts";
+import { replaceFile, UNFINISHED } from "./replace_file.ts";
 
 /** Bytes of all files together; the least recently used go first. */
 const MAX_BYTES = 32e9;
@@ -11,7 +12,6 @@ const MAX_BYTES = 32e9;
 const FREE_BYTES = 2e9;
 /** A file that nobody has written to for so long belongs to a process that ended. */
 const ABANDONED_MS = 3600e3;
-const UNFINISHED = ".tmp";
 
 /** A file of the store. */
 export interface StoredFile {
@@ -51,9 +51,7 @@ export class NodeCodeStore implements CodeStore {
     await this.#sweep();
     const { bavail, bsize } = await statfs(this.path);
     if (bytes > this.#maxBytes || bytes + FREE_BYTES > bavail * bsize) return false;
-    // Under a name of its own until it is whole: neither an interruption nor a second process leaves half a file.
-    const unfinished = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}${UNFINISHED}`;
-    try {
+    await replaceFile(path, async (unfinished) => {
       const handle = await open(unfinished, "wx", 0o600);
       try {
         await fill(async (at, part) => {
@@ -65,11 +63,7 @@ export class NodeCodeStore implements CodeStore {
       } finally {
         await handle.close();
       }
-      await rename(unfinished, path);
-    } catch (error) {
-      await rm(unfinished, { force: true });
-      throw error;
-    }
+    });
     await this.#evict(file);
     return true;
   }

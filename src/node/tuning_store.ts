@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { TuningStore } from "../pipeline/tuning.ts";
 import { cacheFolder } from "./cache_folder.ts";
+import { replaceFile } from "./replace_file.ts";
 
 /** Measured choices in the user's cache folder, a small JSON file per adapter. */
 export class NodeTuningStore implements TuningStore {
@@ -25,14 +26,7 @@ export class NodeTuningStore implements TuningStore {
   async write(key: string, text: string): Promise<void> {
     const path = this.path(key);
     await mkdir(join(path, ".."), { recursive: true, mode: 0o700 });
-    const unfinished = `${path}.${process.pid}-${Math.random().toString(36).slice(2)}.tmp`;
-    try {
-      await writeFile(unfinished, text, { flag: "wx", mode: 0o600 });
-      await rename(unfinished, path);
-    } catch (error) {
-      await rm(unfinished, { force: true });
-      throw error;
-    }
+    await replaceFile(path, (unfinished) => writeFile(unfinished, text, { flag: "wx", mode: 0o600 }));
   }
 
   /** The file of a key. Looked up late: a user without a home folder has no cache, and everything else. */
