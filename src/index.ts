@@ -3,7 +3,7 @@
 export { type Folder, memoryFolder } from "../weights/folder.ts";
 export { httpFolder } from "../weights/http_folder.ts";
 export * from "./errors.ts";
-export type { AdapterSummary } from "./gpu/device.ts";
+export type { AdapterSummary, SubgroupMatrix } from "./gpu/device.ts";
 export type { Pixels } from "./image/pixels.ts";
 export { FastVLM } from "./pipeline/fastvlm.ts";
 export type { Logprobs, SamplingOptions } from "./pipeline/sampling.ts";

@@ -3,8 +3,9 @@ import { test } from "node:test";
 import { rmsNorm } from "../kernels/rms_norm.ts";
 import { DeviceLostError, GpuError, ShapeError } from "../src/errors.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
+import { defineKernel } from "../src/gpu/kernel.ts";
 import { sizeClass } from "../src/gpu/pool.ts";
-import { checkHeader } from "../src/gpu/wgsl.ts";
+import { checkHeader, prelude } from "../src/gpu/wgsl.ts";
 import { openNodeGpu } from "../src/node/adapter.ts";
 import { fromHalf, toHalf } from "../src/tensor/half.ts";
 import { gpu } from "./gpu.ts";
@@ -93,6 +94,48 @@ test("a shader and its signature cannot drift apart", () => {
   assert.throws(() => checkHeader({ ...spec, params: { dims: "u32" } }, text), /params differ/);
   assert.throws(() => checkHeader({ ...spec, buffers: { x: "write" } }, text), /buffers differ/);
 });
+
+test("an extension is enabled once, whether a kernel or an element type asks for it", () => {
+  const spec = { name: "k", source: "", buffers: { x: "read" }, params: {}, features: ["subgroups", "f16"] } as const;
+  const line = "enable subgroups; enable f16; alias x_t = ";
+  assert.equal(prelude(spec, ["f32"], {}), `${line}f32;\n`);
+  assert.equal(prelude(spec, ["f16"], {}), `${line}f16;\n`);
+});
+
+test("subgroup matrices compile where the adapter has them", async () => {
+  const { create } = await import("webgpu");
+  // Dawn without a driver has every feature, checks what it is given, and computes nothing.
+  const dawn = create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
+  const adapter = await dawn.requestAdapter();
+  const multiply = defineKernel({
+    name: "matrices",
+    source: MATRICES,
+    buffers: { x: "read", y: "write" },
+    params: { rows: "u32" },
+    features: ["subgroups", "f16", "chromium_experimental_subgroup_matrix"],
+  });
+  const own = await Gpu.open(adapter!);
+  assert.ok(Array.isArray(own.adapter.subgroupMatrices));
+  for (const dtype of ["f32", "f16"] as const) {
+    multiply.run({ x: own.empty([64], dtype), y: own.empty([64], "f32") }, { rows: 8 }, { workgroups: 1 });
+  }
+  await own.settled();
+  own.close();
+});
+
+const MATRICES = `
+struct Params { rows: u32 }
+@group(0) @binding(0) var<storage, read> x: array<x_t>;
+@group(0) @binding(1) var<storage, read_write> y: array<y_t>;
+@group(1) @binding(0) var<uniform> params: Params;
+var<workgroup> tile: array<f16, 64>;
+@compute @workgroup_size(128) fn main(@builtin(local_invocation_index) thread: u32) {
+  for (var i = thread; i < 8 * params.rows; i += 128) { tile[i] = f16(x[i]); }
+  workgroupBarrier();
+  let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 8, 8>>(&tile, 0, false, 8);
+  let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 8, 8>>(&tile, 0, false, 8);
+  subgroupMatrixStore(&y, 0, subgroupMatrixMultiply<f32>(left, right), false, 8);
+}`;
 
 test("a refused command is thrown, typed, by a later call, and the device goes on", async () => {
   const own = await openNodeGpu();

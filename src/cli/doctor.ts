@@ -2,7 +2,7 @@ import { accessSync, existsSync, constants as fs, readdirSync } from "node:fs";
 import { join } from "node:path";
 import pc from "picocolors";
 import { AdapterError } from "../errors.ts";
-import { type AdapterSummary, summarize } from "../gpu/device.ts";
+import { type AdapterSummary, type SubgroupMatrix, summarize } from "../gpu/device.ts";
 import { tableFor } from "../gpu/tuned.ts";
 import { findAdapter, installHint } from "../node/adapter.ts";
 import { NodeTuningStore, webgpuVersion } from "../node/tuning_store.ts";
@@ -146,6 +146,7 @@ function render({ node, platform, webgpu, vulkan, devices, found, adapter, tunin
       "subgroups",
       adapter.subgroups ? `${yes(true)}, ${adapter.subgroupMinSize} to ${adapter.subgroupMaxSize} lanes` : yes(false),
     ]);
+    rows.push(["subgroup matrices", adapter.subgroupMatrices.map(showMatrix).join(", ") || yes(false)]);
     rows.push(["timestamps", yes(adapter.timestamps)], ["tuning", tuning ?? ""]);
   }
   for (const [name, value] of Object.entries(limits))
@@ -153,6 +154,8 @@ function render({ node, platform, webgpu, vulkan, devices, found, adapter, tunin
   const table = rows.map(([name, value]) => `${name.padEnd(34)} ${value}\n`).join("");
   return table + (advice.length > 0 ? `\n${advice.map((line) => `• ${line}\n`).join("")}` : "\nNothing to improve.\n");
 }
+
+const showMatrix = ({ component, result, M, N, K }: SubgroupMatrix): string => `${component}→${result} ${M}×${N}×${K}`;
 
 function vulkanRows({ loader, drivers }: NonNullable<Report["vulkan"]>): [string, string][] {
   const none = pc.yellow("none");

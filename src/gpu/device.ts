@@ -1,6 +1,17 @@
 import { AdapterError } from "../errors.ts";
 import type { Wait } from "./readback.ts";
 
+/** A shape in which the adapter multiplies matrices held by a whole subgroup: [M, K] · [K, N], added to [M, N]. */
+export interface SubgroupMatrix {
+  /** Element type of the factors, `"f16"` or another of WGSL's or Dawn's names. */
+  readonly component: string;
+  /** Element type of the sums. */
+  readonly result: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
 /** What an adapter is and can do, as reported to users. */
 export interface AdapterSummary {
   readonly vendor: string;
@@ -16,6 +27,8 @@ export interface AdapterSummary {
   readonly subgroups: boolean;
   readonly subgroupMinSize: number;
   readonly subgroupMaxSize: number;
+  /** Products of small matrices by whole subgroups; empty without `chromium-experimental-subgroup-matrix`. */
+  readonly subgroupMatrices: readonly SubgroupMatrix[];
   readonly timestamps: boolean;
 }
 
@@ -36,10 +49,23 @@ export const DRY_ADAPTER: AdapterSummary = {
   subgroups: false,
   subgroupMinSize: 0,
   subgroupMaxSize: 0,
+  subgroupMatrices: [],
   timestamps: false,
 };
 
-const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
+/** Not yet in the standard, nor in its types. */
+const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
+const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query", SUBGROUP_MATRIX];
+
+interface SubgroupMatrixInfo {
+  readonly subgroupMatrixConfigs?: Iterable<{
+    readonly componentType: string;
+    readonly resultComponentType: string;
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+  }>;
+}
 
 /** Limits worth raising to what the adapter has; the rest stay at their defaults. */
 const LIMITS = [
@@ -75,8 +101,21 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
     subgroups: adapter.features.has("subgroups"),
     subgroupMinSize,
     subgroupMaxSize,
+    subgroupMatrices: subgroupMatrices(adapter),
     timestamps: adapter.features.has("timestamp-query"),
   };
+}
+
+function subgroupMatrices({ features, info }: GPUAdapter): SubgroupMatrix[] {
+  const { subgroupMatrixConfigs = [] } = info as SubgroupMatrixInfo;
+  if (!features.has(SUBGROUP_MATRIX)) return [];
+  return Array.from(subgroupMatrixConfigs, ({ componentType, resultComponentType, M, N, K }) => ({
+    component: componentType,
+    result: resultComponentType,
+    M,
+    N,
+    K,
+  }));
 }
 
 /** Requests a device with every feature and limit the engine can use. */

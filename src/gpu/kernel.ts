@@ -12,7 +12,7 @@ export type Access = "read" | "read?" | "uniform" | "write" | "update";
 /** What every adapter can bind as a uniform buffer. */
 export const MAX_UNIFORM_BYTES = 65536;
 export type ParamType = "u32" | "f32" | "i32";
-export type Feature = "subgroups";
+export type Feature = "f16" | "subgroups" | "chromium_experimental_subgroup_matrix";
 
 export interface KernelSpec<B extends string, P extends string, O extends string, C extends string> {
   /** Stem of the .wgsl file; appears in errors, GPU labels and profiles. */
@@ -27,7 +27,7 @@ export interface KernelSpec<B extends string, P extends string, O extends string
   readonly overrides?: readonly O[];
   /** Names of u32 constants generated in front of the shader, for what `override` cannot size: private arrays. */
   readonly constants?: readonly C[];
-  /** WGSL extensions the shader needs besides f16. */
+  /** WGSL extensions the shader needs; f16 only where it computes with it although no buffer may hold it. */
   readonly features?: readonly Feature[];
 }
 

@@ -11,8 +11,9 @@ export function prelude(
   dtypes: readonly DType[],
   constants: Readonly<Record<string, number>>,
 ): string {
-  const enables = (spec.features ?? []).map((feature) => `enable ${feature};`);
-  if (dtypes.includes("f16")) enables.push("enable f16;");
+  const features = new Set<string>(spec.features);
+  if (dtypes.includes("f16")) features.add("f16");
+  const enables = Array.from(features, (feature) => `enable ${feature};`);
   const aliases = Object.keys(spec.buffers).map((name, i) => `alias ${name}_t = ${dtypes[i]};`);
   const numbers = Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;`);
   return `${[...enables, ...aliases, ...numbers].join(" ")}\n`;
