@@ -11,6 +11,7 @@ import conv2d from "./conv2d.ref.ts";
 import depthwiseConv2d from "./depthwise_conv2d.ref.ts";
 import embed from "./embed.ref.ts";
 import embedQuantized from "./embed_quantized.ref.ts";
+import halfRows from "./half_rows.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
@@ -33,6 +34,7 @@ export const suites: readonly AnySuite[] = [
   depthwiseConv2d,
   embed,
   embedQuantized,
+  halfRows,
   layerNorm,
   linear,
   linearQuantized,

@@ -1,6 +1,7 @@
 import { defineSuite, f32, type HostTensor, scaled } from "./case.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { type LinearOptions, type LinearPlan, linearBy } from "./linear.ts";
+import { hasMatrices } from "./matrices.ts";
 
 const ACTIVATIONS = {
   none: (v: number) => v,
@@ -65,6 +66,8 @@ interface Case extends LinearPlan {
   /** Activations stay f32 whatever the weights are, as in the language model. */
   readonly wide?: boolean;
   readonly dtype?: "f32";
+  /** Multiplies the activations. */
+  readonly gain?: number;
 }
 
 const ALL = { bias: true, activation: "gelu", scale: true, residual: true } as const;
@@ -81,13 +84,13 @@ const CASES: readonly Case[] = [
   { rows: 1, inputs: 1, outputs: 1 },
 ];
 
-const VARIANTS = ["tile", "row", "lanes", "lanes_tall", "lanes_row"] as const;
+const VARIANTS = ["tile", "matrix", "matrix_tall", "row", "lanes", "lanes_tall", "lanes_row"] as const;
 
 /** What each shader does at sizes that fill no tile, with every part of the epilogue and tensors that must be cut. */
 const FORCED: readonly Case[] = VARIANTS.flatMap((variant): Case[] => {
   const rows = variant === "lanes_row" ? 1 : 13;
-  const inputs = { tile: 37, row: 36, lanes: 40, lanes_tall: 40, lanes_row: 40 }[variant];
-  const [outputs, fewest] = variant === "lanes_tall" ? [196, 4] : [193, 1];
+  const inputs = { tile: 37, row: 36 }[variant as string] ?? 40;
+  const [outputs, fewest] = /tall|matrix/.test(variant) ? [196, 4] : [193, 1];
   return [
     { variant, rows, inputs, outputs, ...ALL },
     { variant, rows, inputs, outputs, ...ALL, wide: true },
@@ -108,13 +111,21 @@ const WIDTHS = (["row_32", "row_256"] as const).map(
   }),
 );
 
+/** Several slices of inputs and tiles of outputs, and activations that no f16 holds. */
+const MATRICES = (["matrix", "matrix_tall"] as const).flatMap((variant): Case[] => [
+  { variant, rows: 310, inputs: 896, outputs: 1152, bias: true, wide: true }, // prefill, packed projection
+  { variant, rows: 256, inputs: 384, outputs: 1536, bias: true, activation: "gelu" }, // vision tower, first half of an MLP
+  { variant, rows: 256, inputs: 1536, outputs: 384, bias: true, scale: true, residual: true }, // and its second half
+  { variant, rows: 33, inputs: 264, outputs: 72, residual: true, wide: true, gain: 1e6 },
+]);
+
 export default defineSuite<Case>({
   name: "linear",
-  cases: [...CASES, ...FORCED, ...WIDTHS],
-  inputs({ rows, inputs, outputs, wide, ...has }, random) {
+  cases: [...CASES, ...FORCED, ...WIDTHS, ...MATRICES],
+  inputs({ rows, inputs, outputs, wide, gain = 1, ...has }, random) {
     const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
     return {
-      x: free(scaled(random([rows, inputs]), inputs ** -0.5)),
+      x: free(scaled(random([rows, inputs]), gain * inputs ** -0.5)),
       weight: random([outputs, inputs]),
       ...(has.bias && { bias: free(random([outputs])) }),
       ...(has.scale && { scale: free(random([outputs])) }),
@@ -134,5 +145,6 @@ export default defineSuite<Case>({
   tolerance: { f32: 1e-11, f16: 1e-6 },
   bytes: ({ rows, inputs, outputs }, element) => (rows * inputs + inputs * outputs + rows * outputs) * element,
   flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
-  supports: (gpu, { variant }) => !variant?.startsWith("lanes") || hasEightLanes(gpu.adapter),
+  supports: ({ adapter }, { variant = "" }) =>
+    variant.startsWith("matrix") ? hasMatrices(adapter) : !variant.startsWith("lanes") || hasEightLanes(adapter),
 });

@@ -4,8 +4,10 @@ import { defineKernel } from "../src/gpu/kernel.ts";
 import { type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
+import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
+import { hasMatrices } from "./matrices.ts";
 import { standIn } from "./stand_in.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", scale: "read?", residual: "read?", y: "update" } as const;
@@ -55,17 +57,38 @@ const lanesRow = defineKernel({
   features: ["subgroups"],
 });
 
+const matrix = defineKernel({
+  name: "linear_matrix",
+  source: new URL("../shaders/linear_matrix.wgsl", import.meta.url),
+  buffers: { ...BUFFERS, factor: "read?" },
+  params: PARAMS,
+  overrides: ["HAS_FACTOR", ...EPILOGUE],
+  constants: ["TILE_ROWS"],
+  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
+});
+
 const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
 
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
-/** Outputs that the shader for many rows stores together. */
+/** Rows of a workgroup's tile of matrices; it is 64 outputs wide. */
+const MATRIX_ROWS = { matrix: 64, matrix_tall: 128 } as const;
+/** Fewer rows leave most of its lower half empty. */
+const MIN_MATRIX_ROWS = 16;
+
+/** Outputs that the shaders for many rows store together. */
 const QUAD = 4;
 /** Fewer rows fill too little of its tiles of 16. */
 const TALL_ROWS = 32;
 
-export type LinearVariant = "tile" | keyof typeof ROW_SIZES | "lanes" | "lanes_tall" | "lanes_row";
+export type LinearVariant =
+  | "tile"
+  | keyof typeof MATRIX_ROWS
+  | keyof typeof ROW_SIZES
+  | "lanes"
+  | "lanes_tall"
+  | "lanes_row";
 
 export interface LinearOptions extends QuantizedOptions {
   /** Applied to the sum. GELU is the exact one, by the error function. */
@@ -81,12 +104,15 @@ export interface LinearPlan {
   readonly maxBytes?: number;
 }
 
-/** Which shaders may serve this many rows of this many inputs on this adapter, best guess first. */
+/** Which shaders may serve this many rows of this many inputs on this adapter, best guess first; `half` says that weights are f16. */
 export function linearCandidates(
-  { rows, inputs, outputs }: { rows: number; inputs: number; outputs: number },
+  { rows, inputs, outputs, half }: { rows: number; inputs: number; outputs: number; half?: boolean },
   adapter: AdapterSummary,
 ): readonly LinearVariant[] {
   const isQuads = inputs % 4 === 0;
+  if (half && rows >= MIN_MATRIX_ROWS && inputs % 8 === 0 && outputs % QUAD === 0 && hasMatrices(adapter)) {
+    return rows > 64 ? ["matrix", "matrix_tall", "tile"] : ["matrix", "tile"];
+  }
   if (hasEightLanes(adapter) && inputs % 8 === 0) {
     if (rows === 1) return ["lanes_row", "row"];
     if (rows < 8) return ["lanes", "row"];
@@ -141,10 +167,16 @@ function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions)
   const { O, C } = weight.dims("O C");
   const { choices, adapter } = x.gpu;
   const group = `linear ${x.dtype} ${weight.dtype} rows ${rowClass(rows)}`;
-  return choices.pick(group, `${C}x${O}`, linearCandidates({ rows, inputs: C, outputs: O }, adapter), (variant) => {
-    const residual = options.residual && standIn(options.residual);
-    linearBy({ variant }, standIn(x), weight, { ...options, residual });
-  });
+  const half = weight.dtype === "f16";
+  return choices.pick(
+    group,
+    `${C}x${O}`,
+    linearCandidates({ rows, inputs: C, outputs: O, half }, adapter),
+    (variant) => {
+      const residual = options.residual && standIn(options.residual);
+      linearBy({ variant }, standIn(x), weight, { ...options, residual });
+    },
+  );
 }
 
 interface LinearTensors {
@@ -180,6 +212,13 @@ function launch(
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
+  } else if (variant === "matrix" || variant === "matrix_tall") {
+    const halves = tensors.x.dtype === "f16" ? { rows: tensors.x, factor: undefined } : halfRows(tensors.x);
+    const overrides = { HAS_FACTOR: halves.factor !== undefined, ...epilogue };
+    const TILE_ROWS = MATRIX_ROWS[variant];
+    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / TILE_ROWS);
+    const all = { ...tensors, x: halves.rows, factor: halves.factor };
+    matrix.run(all, params, { workgroups, overrides, constants: { TILE_ROWS } });
   } else if (variant === "lanes_tall") {
     const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
     lanesTall.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 16), overrides });
