@@ -16,6 +16,14 @@ const rows = defineKernel({
   constants: ["HEAD_DIM"],
 });
 
+const tile = defineKernel({
+  name: "attention_tile",
+  source: new URL("../shaders/attention_tile.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  constants: ["HEAD_DIM"],
+});
+
 const lanes = defineKernel({
   name: "attention_lanes",
   source: new URL("../shaders/attention_lanes.wgsl", import.meta.url),
@@ -29,10 +37,18 @@ const lanes = defineKernel({
 /** Threads of a workgroup: few, so that small maps still fill the adapter. */
 const WORKGROUP_SIZE = 32;
 
-export type AttentionVariant = "rows" | "lanes";
+/** Queries of a workgroup of the shader that shares keys between them. */
+const TILE_ROWS = 32;
+/** Head sizes for which it has as many threads as queries, and no more memory than adapters have. */
+const TILE_HEADS: readonly number[] = [32, 64];
 
-/** Which shader serves this adapter. */
-export const pickAttention = (adapter: AdapterSummary): AttentionVariant => (hasEightLanes(adapter) ? "lanes" : "rows");
+export type AttentionVariant = "rows" | "tile" | "lanes";
+
+/** Which shader serves this head size on this adapter. */
+export function pickAttention(headDim: number, adapter: AdapterSummary): AttentionVariant {
+  if (hasEightLanes(adapter)) return "lanes";
+  return TILE_HEADS.includes(headDim) && !adapter.software ? "tile" : "rows";
+}
 
 /**
  * Full self-attention: every token sees every token. Sums in f32.
@@ -43,7 +59,8 @@ export const pickAttention = (adapter: AdapterSummary): AttentionVariant => (has
  * @throws ShapeError when the width does not divide so
  */
 export function selfAttention(qkv: Tensor, heads: number): Tensor {
-  return selfAttentionBy(pickAttention(qkv.gpu.adapter), qkv, heads);
+  const variant = pickAttention(qkv.dims("B N W").W / 3 / heads, qkv.gpu.adapter);
+  return selfAttentionBy(variant, qkv, heads);
 }
 
 /** `selfAttention` with the choice of the shader left to the caller, for tests and benchmarks. */
@@ -59,6 +76,8 @@ export function selfAttentionBy(variant: AttentionVariant, qkv: Tensor, heads: n
   if (variant === "lanes") {
     const overrides = { HALF: qkv.dtype === "f16" };
     lanes.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / 8), overrides, constants });
+  } else if (variant === "tile") {
+    tile.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / TILE_ROWS), constants });
   } else {
     const workgroups = Math.ceil((B * N * heads) / WORKGROUP_SIZE);
     rows.run({ qkv, y }, params, { workgroups, overrides: { WORKGROUP_SIZE }, constants });

@@ -48,6 +48,13 @@ const PREFILL: readonly Shape[] = [
   { tokens: 5, rows: 9, row: 3, start: 6, heads: 4, kvHeads: 2, headDim: 32 }, // part of a batch
 ];
 
+/** Head sizes that the shader with tiles takes. */
+const TILES: readonly Shape[] = [
+  ...PREFILL.filter(({ headDim }) => [32, 64, 128].includes(headDim)),
+  { tokens: 40, start: 3, heads: 4, kvHeads: 2, headDim: 32, gain: 40 },
+  { tokens: 9, start: 70, heads: 7, kvHeads: 1, headDim: 64, wide: true },
+];
+
 const DECODE: readonly Shape[] = [
   { tokens: 1, start: 1000, heads: 14, kvHeads: 2, headDim: 64, wide: true }, // Qwen2-0.5B
   { tokens: 1, start: 1000, heads: 24, kvHeads: 8, headDim: 128, wide: true }, // Phi-4-mini
@@ -71,6 +78,7 @@ export default defineSuite<Case>({
   name: "causal_attention",
   cases: [
     ...PREFILL.map((c): Case => ({ ...c, variant: "rows" })),
+    ...TILES.map((c): Case => ({ ...c, variant: "tile" })),
     ...DECODE.map((c): Case => ({ ...c, variant: "decode" })),
     ...[...PREFILL, ...DECODE].map((c): Case => ({ ...c, variant: "lanes" })),
   ],

@@ -34,6 +34,14 @@ const decode = defineKernel({
   constants: ["HEAD_DIM"],
 });
 
+const tile = defineKernel({
+  name: "causal_attention_tile",
+  source: new URL("../shaders/causal_attention_tile.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  constants: ["HEAD_DIM", "KEYS"],
+});
+
 const lanes = defineKernel({
   name: "causal_attention_lanes",
   source: new URL("../shaders/causal_attention_lanes.wgsl", import.meta.url),
@@ -49,7 +57,13 @@ const DECODE_SIZE = 64;
 /** Threads of a workgroup in prefill: few, so that short prompts still fill the adapter. */
 const ROWS_SIZE = 32;
 
-export type CausalAttentionVariant = "rows" | "decode" | "lanes";
+/** Queries of a workgroup of the shader that shares keys between them, and fewer tokens for which it is not worth it. */
+const TILE_ROWS = 32;
+const MIN_TILE_TOKENS = 8;
+/** Keys that it takes at a time, by head size: as many as fit into the memory that adapters have. */
+const TILE_KEYS: Readonly<Record<number, number>> = { 32: 32, 64: 32, 128: 16 };
+
+export type CausalAttentionVariant = "rows" | "tile" | "decode" | "lanes";
 
 /** Which shader serves this many tokens and this head size on this adapter. */
 export function pickCausalAttention(
@@ -57,7 +71,8 @@ export function pickCausalAttention(
   adapter: AdapterSummary,
 ): CausalAttentionVariant {
   if (hasEightLanes(adapter) && headDim % 8 === 0) return "lanes";
-  return tokens === 1 && headDim / 4 <= DECODE_SIZE ? "decode" : "rows";
+  if (tokens === 1 && headDim / 4 <= DECODE_SIZE) return "decode";
+  return tokens >= MIN_TILE_TOKENS && headDim in TILE_KEYS && !adapter.software ? "tile" : "rows";
 }
 
 /**
@@ -99,6 +114,9 @@ export function causalAttentionBy(
       overrides: { KV_F16: keys.dtype === "f16" },
       constants: { ...constants, QUADS: quads },
     });
+  } else if (variant === "tile") {
+    const workgroups = kvHeads * Math.ceil((T * heads) / kvHeads / TILE_ROWS);
+    tile.run(tensors, params, { workgroups, constants: { ...constants, KEYS: TILE_KEYS[headDim] ?? 16 } });
   } else if (variant === "decode") {
     decode.run(tensors, params, { workgroups: heads, overrides: { WORKGROUP_SIZE: DECODE_SIZE }, constants });
   } else {

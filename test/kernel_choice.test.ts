@@ -11,6 +11,21 @@ const wide = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 32, subgroupMax
 /** May run 8 lanes or 32, which a shader cannot count on. */
 const varying = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 32 };
 
+/** A real GPU, and one with tensor cores. */
+const gpu = { ...wide, software: false };
+const matrices = { ...gpu, subgroupMatrices: [{ component: "f16", result: "f32", M: 16, N: 16, K: 16 }] };
+
+test("linear: matrices where subgroups have them, and rows enough of halfs", () => {
+  const shape = { rows: 310, inputs: 896, outputs: 1152, half: true };
+  assert.deepEqual(linearCandidates(shape, matrices), ["matrix", "matrix_tall", "tile"]);
+  assert.deepEqual(linearCandidates({ ...shape, rows: 16 }, matrices), ["matrix", "tile"]);
+  for (const other of [{ rows: 8 }, { inputs: 900 }, { outputs: 1150 }, { half: false }]) {
+    assert.ok(!linearCandidates({ ...shape, ...other }, matrices).includes("matrix"));
+  }
+  assert.ok(!linearCandidates(shape, gpu).includes("matrix"));
+  assert.ok(!linearCandidates(shape, { ...matrices, subgroupMinSize: 16 }).includes("matrix"));
+});
+
 test("linear: lanes where subgroups have exactly eight of them and the inputs divide", () => {
   assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1152 }, eight)[0], "lanes_tall");
   assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1150 }, eight)[0], "lanes");
@@ -36,13 +51,17 @@ test("linear, quantised: the same, whatever the number of inputs", () => {
 });
 
 test("attention follows the subgroups", () => {
-  assert.equal(pickAttention(eight), "lanes");
-  assert.equal(pickAttention(varying), "rows");
+  assert.equal(pickAttention(32, eight), "lanes");
+  assert.equal(pickAttention(32, gpu), "tile");
+  assert.equal(pickAttention(20, gpu), "rows");
+  assert.equal(pickAttention(32, varying), "rows");
 });
 
 test("causal attention: decoding has its own shader, unless the head is wider than its workgroup", () => {
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 64 }, wide), "decode");
   assert.equal(pickCausalAttention({ tokens: 2, headDim: 64 }, wide), "rows");
+  assert.equal(pickCausalAttention({ tokens: 8, headDim: 64 }, gpu), "tile");
+  assert.equal(pickCausalAttention({ tokens: 8, headDim: 96 }, gpu), "rows");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 512 }, wide), "rows");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 64 }, eight), "lanes");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 20 }, eight), "decode");
