@@ -28,8 +28,8 @@ export interface Suite<Case> {
   readonly bytes?: (c: Case, elementBytes: number) => number;
   /** Floating-point operations; the benchmark turns it into GFLOP/s. */
   readonly flops?: (c: Case) => number;
-  /** False for a case this adapter cannot run. */
-  readonly supports?: (gpu: Gpu, c: Case) => boolean;
+  /** False for a case this adapter cannot run, or not at this precision. */
+  readonly supports?: (gpu: Gpu, c: Case, dtype: "f32" | "f16") => boolean;
 }
 
 export type Random = (shape: Shape) => HostTensor;
@@ -71,7 +71,7 @@ export function defineSuite<Case>(suite: Suite<Case>): AnySuite {
     async run(gpu, index, dtype) {
       const c = suite.cases[index]!;
       const tolerance = suite.tolerance[dtype];
-      if (suite.supports && !suite.supports(gpu, c)) return { error: 0, tolerance, skipped: true };
+      if (suite.supports && !suite.supports(gpu, c, dtype)) return { error: 0, tolerance, skipped: true };
       const { tensors, data } = upload(gpu, c, dtype);
       const result = gpu.scope(() => gpu.keep(suite.run(tensors, c)));
       const actual = result.dtype === "u32" ? await gpu.readU32(result) : await gpu.read(result);

@@ -39,7 +39,7 @@ export default defineSuite<Case>({
     const data = Float32Array.from(x.data, (v, i) => v * growth ** Math.floor(i / dim));
     return { x: { ...x, data, dtype: "f32" } };
   },
-  run: ({ x }, { result }) => halfRows(x!)[result],
+  run: ({ x }, { result }) => halfRows(x!)[result]!,
   reference: ({ x }, { rows, result }) => {
     const { y, factor } = halfRowsRef(x!, rows);
     return result === "rows" ? y : factor;

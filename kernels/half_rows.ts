@@ -13,21 +13,15 @@ const kernel = defineKernel({
 /** Threads of a row: its length is thousands, and a long chain of barriers costs more than a few loads more. */
 const WORKGROUP_SIZE = 128;
 
-/** Rows of f16, each with the power of two that it has been divided by. */
-export interface HalfRows {
-  /** f16 [R, C] */
-  readonly rows: Tensor;
-  /** f32 [R] */
-  readonly factor: Tensor;
-}
-
 /**
  * Brings each row into the range of f16 by a power of two: the activations of models trained in bfloat16 outgrow it.
  *
- * @param x [R, C], C a multiple of 4
- * @throws ShapeError when C is none
+ * @param x  [R, C], C a multiple of 4
+ * @returns  rows f16 [R, C], and what each has been divided by, f32 [R]; `x` itself and no factors where it is f16 already
+ * @throws ShapeError when C is no multiple of 4
  */
-export function halfRows(x: Tensor): HalfRows {
+export function halfRows(x: Tensor): { rows: Tensor; factor: Tensor | undefined } {
+  if (x.dtype === "f16") return { rows: x, factor: undefined };
   const { R, C } = x.dims("R C");
   if (C % 4 !== 0) throw new ShapeError(`half_rows: x: expected rows of a multiple of 4 elements, got ${C}`);
   const y = x.gpu.empty([R, C], "f16");

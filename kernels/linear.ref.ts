@@ -145,6 +145,8 @@ export default defineSuite<Case>({
   tolerance: { f32: 1e-11, f16: 1e-6 },
   bytes: ({ rows, inputs, outputs }, element) => (rows * inputs + inputs * outputs + rows * outputs) * element,
   flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
-  supports: ({ adapter }, { variant = "" }) =>
-    variant.startsWith("matrix") ? hasMatrices(adapter) : !variant.startsWith("lanes") || hasEightLanes(adapter),
+  supports: ({ adapter }, { variant = "" }, dtype) =>
+    variant.startsWith("matrix")
+      ? dtype === "f16" && hasMatrices(adapter)
+      : !variant.startsWith("lanes") || hasEightLanes(adapter),
 });

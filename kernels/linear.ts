@@ -2,12 +2,12 @@ import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
-import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { BYTES, expectDType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
-import { hasMatrices } from "./matrices.ts";
+import { hasMatrices, MATRIX_ROWS, MIN_MATRIX_ROWS } from "./matrices.ts";
 import { standIn } from "./stand_in.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", scale: "read?", residual: "read?", y: "update" } as const;
@@ -72,11 +72,6 @@ const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
-/** Rows of a workgroup's tile of matrices; it is 64 outputs wide. */
-const MATRIX_ROWS = { matrix: 64, matrix_tall: 128 } as const;
-/** Fewer rows leave most of its lower half empty. */
-const MIN_MATRIX_ROWS = 16;
-
 /** Outputs that the shaders for many rows store together. */
 const QUAD = 4;
 /** Fewer rows fill too little of its tiles of 16. */
@@ -111,7 +106,7 @@ export function linearCandidates(
 ): readonly LinearVariant[] {
   const isQuads = inputs % 4 === 0;
   if (half && rows >= MIN_MATRIX_ROWS && inputs % 8 === 0 && outputs % QUAD === 0 && hasMatrices(adapter)) {
-    return rows > 64 ? ["matrix", "matrix_tall", "tile"] : ["matrix", "tile"];
+    return rows > MATRIX_ROWS.matrix ? ["matrix", "matrix_tall", "tile"] : ["matrix", "tile"];
   }
   if (hasEightLanes(adapter) && inputs % 8 === 0) {
     if (rows === 1) return ["lanes_row", "row"];
@@ -150,10 +145,11 @@ export function linearBy(plan: LinearPlan, x: Tensor, weight: Tensor, options: L
   if (bias) expectShape("linear: bias", bias, [O]);
   if (scale) expectShape("linear: scale", scale, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
+  const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
+  if (variant in MATRIX_ROWS) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
-  const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
   for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
     for (const [first, end] of rowChunks(O, [C * BYTES[weight.dtype]], maxBytes, QUAD)) {
@@ -213,11 +209,11 @@ function launch(
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
   } else if (variant === "matrix" || variant === "matrix_tall") {
-    const halves = tensors.x.dtype === "f16" ? { rows: tensors.x, factor: undefined } : halfRows(tensors.x);
-    const overrides = { HAS_FACTOR: halves.factor !== undefined, ...epilogue };
+    const { rows: halves, factor } = halfRows(tensors.x);
+    const overrides = { HAS_FACTOR: factor !== undefined, ...epilogue };
     const TILE_ROWS = MATRIX_ROWS[variant];
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / TILE_ROWS);
-    const all = { ...tensors, x: halves.rows, factor: halves.factor };
+    const all = { ...tensors, x: halves, factor };
     matrix.run(all, params, { workgroups, overrides, constants: { TILE_ROWS } });
   } else if (variant === "lanes_tall") {
     const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };

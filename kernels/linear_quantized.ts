@@ -4,7 +4,9 @@ import { defineKernel, MAX_UNIFORM_BYTES } from "../src/gpu/kernel.ts";
 import { GROUP, type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
+import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
+import { hasMatrices, MATRIX_ROWS, MIN_MATRIX_ROWS } from "./matrices.ts";
 import { standIn } from "./stand_in.ts";
 
 const BUFFERS = {
@@ -24,6 +26,16 @@ const tile = defineKernel({
   buffers: BUFFERS,
   params: PARAMS,
   overrides: OVERRIDES,
+});
+
+const matrix = defineKernel({
+  name: "linear_quantized_matrix",
+  source: new URL("../shaders/linear_quantized_matrix.wgsl", import.meta.url),
+  buffers: { ...BUFFERS, factor: "read?" },
+  params: PARAMS,
+  overrides: ["FORMAT", "HAS_FACTOR", "HAS_BIAS", "HAS_RESIDUAL"],
+  constants: ["TILE_ROWS"],
+  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 });
 
 const row = defineKernel({
@@ -61,7 +73,7 @@ const BLOCK = 8;
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
-export type QuantizedVariant = "tile" | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
+export type QuantizedVariant = "tile" | keyof typeof MATRIX_ROWS | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
 
 export interface QuantizedOptions {
   /** [O] */
@@ -80,7 +92,13 @@ export interface QuantizedPlan {
 }
 
 /** Which shaders may serve this many rows on this adapter, best guess first. */
-export function quantizedCandidates(rows: number, adapter: AdapterSummary): readonly QuantizedVariant[] {
+export function quantizedCandidates(
+  { rows, outputs }: { rows: number; outputs: number },
+  adapter: AdapterSummary,
+): readonly QuantizedVariant[] {
+  if (rows >= MIN_MATRIX_ROWS && outputs % 4 === 0 && hasMatrices(adapter)) {
+    return rows > MATRIX_ROWS.matrix ? ["matrix", "matrix_tall", "tile"] : ["matrix", "tile"];
+  }
   if (hasEightLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
     return rows < 8 ? ["lanes", "row"] : ["lanes"];
@@ -150,7 +168,7 @@ export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: QuantizedVarian
   expectShape("linear: x", x, [T, inputs]);
   const chosen = served(variant ?? choose(x, T, weight, {}), x);
   const isBound = Math.max(weight.codes.bytes, weight.scales.bytes) <= gpu.maxBindingBytes;
-  if (!isBound || O % (2 * BLOCK) !== 0 || chosen === "tile" || chosen === "lanes") return undefined;
+  if (!isBound || O % (2 * BLOCK) !== 0 || !isFew(chosen)) return undefined;
   const y = x.like([T, O / 2]);
   const { codes, scales, format } = weight;
   const tensors = { x, codes, scales, bias: undefined, residual: undefined, y };
@@ -165,6 +183,10 @@ export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: QuantizedVarian
   return y;
 }
 
+/** Whether a variant is for so few rows that gates and ups fit into its registers. */
+const isFew = (variant: QuantizedVariant): variant is keyof typeof ROW_SIZES | "lanes_row" =>
+  variant in ROW_SIZES || variant === "lanes_row";
+
 /** A row that no uniform binding holds is computed as if there were several. */
 const served = (variant: QuantizedVariant, x: Tensor): QuantizedVariant =>
   variant === "lanes_row" && (x.dtype !== "f32" || x.bytes > MAX_UNIFORM_BYTES) ? "lanes" : variant;
@@ -173,7 +195,7 @@ function choose(x: Tensor, rows: number, weight: QuantizedTensor, options: Quant
   const [O, C] = weight.shape;
   const { choices, adapter } = x.gpu;
   const group = `linear_quantized ${x.dtype} ${weight.format} rows ${rowClass(rows)}`;
-  return choices.pick(group, `${C}x${O}`, quantizedCandidates(rows, adapter), (variant) => {
+  return choices.pick(group, `${C}x${O}`, quantizedCandidates({ rows, outputs: O }, adapter), (variant) => {
     const residual = options.residual && standIn(options.residual);
     linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
   });
@@ -208,6 +230,16 @@ function launch(variant: QuantizedVariant, tensors: Tensors, weight: QuantizedTe
   if (variant === "row" || variant === "row_32" || variant === "row_256") {
     const sized = { WORKGROUP_SIZE: ROW_SIZES[variant], ...overrides };
     row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
+  } else if (variant === "matrix" || variant === "matrix_tall") {
+    const { rows: halves, factor } = halfRows(tensors.x);
+    const TILE_ROWS = MATRIX_ROWS[variant];
+    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / TILE_ROWS);
+    const launch = {
+      workgroups,
+      overrides: { ...overrides, HAS_FACTOR: factor !== undefined },
+      constants: { TILE_ROWS },
+    };
+    matrix.run({ ...all, x: halves, factor }, params, launch);
   } else if (variant === "tile") {
     tile.run(all, params, { workgroups: Math.ceil(outputs / 64) * Math.ceil(rows / 64), overrides });
   } else if (variant === "lanes") {

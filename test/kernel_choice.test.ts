@@ -43,11 +43,17 @@ test("linear: elsewhere rows for decoding and tiles for the rest", () => {
   }
 });
 
+test("linear, quantised: matrices as well", () => {
+  assert.equal(quantizedCandidates({ rows: 310, outputs: 96 }, matrices)[0], "matrix");
+  assert.equal(quantizedCandidates({ rows: 310, outputs: 90 }, matrices)[0], "tile");
+  assert.equal(quantizedCandidates({ rows: 8, outputs: 96 }, matrices)[0], "tile");
+});
+
 test("linear, quantised: the same, whatever the number of inputs", () => {
-  assert.equal(quantizedCandidates(288, eight)[0], "lanes");
-  assert.equal(quantizedCandidates(1, eight)[0], "lanes_row");
-  assert.equal(quantizedCandidates(7, wide)[0], "row");
-  assert.equal(quantizedCandidates(8, varying)[0], "tile");
+  assert.equal(quantizedCandidates({ rows: 288, outputs: 96 }, eight)[0], "lanes");
+  assert.equal(quantizedCandidates({ rows: 1, outputs: 96 }, eight)[0], "lanes_row");
+  assert.equal(quantizedCandidates({ rows: 7, outputs: 96 }, wide)[0], "row");
+  assert.equal(quantizedCandidates({ rows: 8, outputs: 96 }, varying)[0], "tile");
 });
 
 test("attention follows the subgroups", () => {
