@@ -84,13 +84,23 @@ const CASES: readonly Case[] = [
   { rows: 1, inputs: 1, outputs: 1 },
 ];
 
-const VARIANTS = ["tile", "matrix", "matrix_tall", "row", "lanes", "lanes_tall", "lanes_row"] as const;
+const VARIANTS = [
+  "tile",
+  "tile_vec4",
+  "tile_tall",
+  "matrix",
+  "matrix_tall",
+  "row",
+  "lanes",
+  "lanes_tall",
+  "lanes_row",
+] as const;
 
 /** What each shader does at sizes that fill no tile, with every part of the epilogue and tensors that must be cut. */
 const FORCED: readonly Case[] = VARIANTS.flatMap((variant): Case[] => {
   const rows = variant === "lanes_row" ? 1 : 13;
-  const inputs = { tile: 37, row: 36 }[variant as string] ?? 40;
-  const [outputs, fewest] = /tall|matrix/.test(variant) ? [196, 4] : [193, 1];
+  const inputs = { tile: 37, row: 36, tile_vec4: 36, tile_tall: 44 }[variant as string] ?? 40;
+  const [outputs, fewest] = /tall|matrix|vec4/.test(variant) ? [196, 4] : [193, 1];
   return [
     { variant, rows, inputs, outputs, ...ALL },
     { variant, rows, inputs, outputs, ...ALL, wide: true },

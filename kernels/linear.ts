@@ -57,6 +57,15 @@ const lanesRow = defineKernel({
   features: ["subgroups"],
 });
 
+const tileVec4 = defineKernel({
+  name: "linear_tile_vec4",
+  source: new URL("../shaders/linear_tile_vec4.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  overrides: EPILOGUE,
+  constants: ["QUADS"],
+});
+
 const matrix = defineKernel({
   name: "linear_matrix",
   source: new URL("../shaders/linear_matrix.wgsl", import.meta.url),
@@ -72,6 +81,9 @@ const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
+/** Fours of rows that a thread computes in the shader with vectors. */
+const TILE_QUADS = { tile_vec4: 1, tile_tall: 2 } as const;
+
 /** Outputs that the shaders for many rows store together. */
 const QUAD = 4;
 /** Fewer rows fill too little of its tiles of 16. */
@@ -79,6 +91,7 @@ const TALL_ROWS = 32;
 
 export type LinearVariant =
   | "tile"
+  | keyof typeof TILE_QUADS
   | keyof typeof MATRIX_ROWS
   | keyof typeof ROW_SIZES
   | "lanes"
@@ -101,13 +114,10 @@ export interface LinearPlan {
 
 /** Which shaders may serve this many rows of this many inputs on this adapter, best guess first; `half` says that weights are f16. */
 export function linearCandidates(
-  { rows, inputs, outputs, half }: { rows: number; inputs: number; outputs: number; half?: boolean },
+  { rows, inputs, outputs, half = false }: { rows: number; inputs: number; outputs: number; half?: boolean },
   adapter: AdapterSummary,
 ): readonly LinearVariant[] {
   const isQuads = inputs % 4 === 0;
-  if (half && rows >= MIN_MATRIX_ROWS && inputs % 8 === 0 && outputs % QUAD === 0 && hasMatrices(adapter)) {
-    return rows > MATRIX_ROWS.matrix ? ["matrix", "matrix_tall", "tile"] : ["matrix", "tile"];
-  }
   if (hasEightLanes(adapter) && inputs % 8 === 0) {
     if (rows === 1) return ["lanes_row", "row"];
     if (rows < 8) return ["lanes", "row"];
@@ -115,7 +125,21 @@ export function linearCandidates(
   }
   if (rows === 1 && isQuads) return ["row", "row_32", "row_256"];
   if (rows < 8 && isQuads) return ["row", "row_32", "row_256", "tile"];
-  return rows <= 32 && isQuads ? ["tile", "row"] : ["tile"];
+  return [...manyRows(rows, inputs, outputs, half, adapter), ...(rows <= 32 && isQuads ? (["row"] as const) : [])];
+}
+
+function manyRows(
+  rows: number,
+  inputs: number,
+  outputs: number,
+  half: boolean,
+  adapter: AdapterSummary,
+): readonly LinearVariant[] {
+  // Adapters that are CPUs take long to compile what pays off on GPUs only.
+  if (adapter.software || inputs % 4 !== 0 || outputs % QUAD !== 0) return ["tile"];
+  const tiles: readonly LinearVariant[] = rows > 64 ? ["tile_vec4", "tile_tall", "tile"] : ["tile_vec4", "tile"];
+  if (!(half && rows >= MIN_MATRIX_ROWS && inputs % 8 === 0 && hasMatrices(adapter))) return tiles;
+  return rows > MATRIX_ROWS.matrix ? ["matrix", "matrix_tall", ...tiles] : ["matrix", ...tiles];
 }
 
 /**
@@ -205,6 +229,10 @@ function launch(
   if (variant === "row" || variant === "row_32" || variant === "row_256") {
     const overrides = { WORKGROUP_SIZE: ROW_SIZES[variant], ...epilogue };
     row.run(tensors, params, { workgroups: rows * Math.ceil(outputs / 4), overrides });
+  } else if (variant === "tile_vec4" || variant === "tile_tall") {
+    const QUADS = TILE_QUADS[variant];
+    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / (64 * QUADS));
+    tileVec4.run(tensors, params, { workgroups, overrides: epilogue, constants: { QUADS } });
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
