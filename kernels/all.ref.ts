@@ -21,6 +21,7 @@ import rmsNorm from "./rms_norm.ref.ts";
 import ropeKv from "./rope_kv.ref.ts";
 import sample from "./sample.ref.ts";
 import sampleLogprobs from "./sample_logprobs.ref.ts";
+import scaleBytes from "./scale_bytes.ref.ts";
 import swiglu from "./swiglu.ref.ts";
 
 export const suites: readonly AnySuite[] = [
@@ -44,5 +45,6 @@ export const suites: readonly AnySuite[] = [
   ropeKv,
   sample,
   sampleLogprobs,
+  scaleBytes,
   swiglu,
 ];

@@ -1,5 +1,6 @@
 import { defineSuite, u32 } from "./case.ts";
 import { type Rectangle, resizeBicubic, type Size } from "./resize.ts";
+import { scaleBytes } from "./scale_bytes.ts";
 
 interface Case {
   readonly source: Size;
@@ -84,7 +85,10 @@ export default defineSuite<Case>({
     bytes.set(data.map((v) => (v > 0.5 ? 255 : v < -0.5 ? 0 : Math.round(127 + 200 * v)))); // with hard edges
     return { pixels: u32([bytes.length / 4], new Uint32Array(bytes.buffer)) };
   },
-  run: ({ pixels }, c) => resizeBicubic(pixels!, { ...c, dtype: "f32" }),
+  run({ pixels }, c) {
+    const { width, height } = c.crop ?? c.size;
+    return scaleBytes(resizeBicubic(pixels!, c), [height, width, 3], "f32");
+  },
   reference: ({ pixels }, c) => resizeRef(new Uint8Array(pixels!.buffer), c),
   tolerance: { f32: 1e-14, f16: 1e-14 }, // one step of 1/255 in one pixel would be 1e-9 and more
 });

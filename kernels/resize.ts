@@ -55,18 +55,17 @@ export interface ResizeOptions {
   readonly size: Size;
   /** The part of the resized canvas to return. Default: all of it */
   readonly crop?: Rectangle;
-  readonly dtype: "f32" | "f16";
 }
 
 /**
  * Bicubic resize of 8-bit pixels, equal to Pillow's bit for bit: fixed-point weights, rows first, 8 bits in between.
  *
  * @param pixels  u32 [⌈3·width·height / 4⌉], the RGB bytes of the source, 4 per word, lowest byte first
- * @returns       [1, H, W, 3] of the crop, values 0…255 divided by 255
+ * @returns       u32 [⌈3·H·W / 4⌉], the RGB bytes of the crop, packed alike
  * @throws ShapeError when `pixels` has another length, the source leaves the canvas, or the crop leaves the result
  */
 export function resizeBicubic(pixels: Tensor, options: ResizeOptions): Tensor {
-  const { source, size, dtype } = options;
+  const { source, size } = options;
   const canvas = options.canvas ?? { left: 0, top: 0, ...source };
   const crop = options.crop ?? { left: 0, top: 0, ...size };
   expectDType("resize: pixels", pixels, "u32");
@@ -94,7 +93,7 @@ export function resizeBicubic(pixels: Tensor, options: ResizeOptions): Tensor {
         { workgroups: Math.ceil(((to - from) * crop.width) / WORKGROUP_SIZE) },
       );
     }
-    const y = gpu.empty([1, crop.height, crop.width, 3], dtype);
+    const y = gpu.empty([Math.ceil((3 * crop.height * crop.width) / 4)], "u32");
     vertical.run(
       { middle, windows: rows.windows, weights: rows.weights, y },
       {
@@ -105,7 +104,7 @@ export function resizeBicubic(pixels: Tensor, options: ResizeOptions): Tensor {
         crop_top: crop.top,
         taps: rows.taps,
       },
-      { workgroups: Math.ceil((crop.height * crop.width) / WORKGROUP_SIZE) },
+      { workgroups: Math.ceil(y.size / 3 / WORKGROUP_SIZE) },
     );
     return y;
   });

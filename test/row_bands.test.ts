@@ -6,6 +6,7 @@ import { depthwiseConv2d, pickDepthwise } from "../kernels/depthwise_conv2d.ts";
 import { embed } from "../kernels/embed.ts";
 import { resizeBicubic } from "../kernels/resize.ts";
 import { type ConvRows, rowBands } from "../kernels/row_bands.ts";
+import { scaleBytes } from "../kernels/scale_bytes.ts";
 import { ShapeError } from "../src/errors.ts";
 import type { Shape } from "../src/tensor/shape.ts";
 import { sizeOf } from "../src/tensor/shape.ts";
@@ -125,10 +126,19 @@ test("resize reads a large photo in parts", async () => {
   const { whole, parts, runs } = await inBothWays(45056, () => {
     const words = Uint32Array.from({ length: (30 * 700 * 3) / 4 }, (_, i) => Math.imul(i, 2654435761) >>> 0);
     const pixels = gpu.upload([words.length], "u32", words);
-    return resizeBicubic(pixels, { source, size: { width: 16, height: 20 }, dtype: "f32" });
+    return scaleBytes(resizeBicubic(pixels, { source, size: { width: 16, height: 20 } }), [20, 16, 3], "f32");
   });
-  assert.deepEqual(runs, [2, 3]);
+  assert.deepEqual(runs, [3, 4]);
   assert.equal(nmse(parts, whole), 0);
+});
+
+test("bytes are scaled in parts", async () => {
+  const { whole, parts, runs } = await inBothWays(8192, () => {
+    const words = Uint32Array.from({ length: 1279 }, (_, i) => Math.imul(i, 2654435761) >>> 0);
+    return scaleBytes(gpu.upload([words.length], "u32", words), [5115], "f32");
+  });
+  assert.deepEqual(runs, [1, 3]);
+  assert.deepEqual(parts, whole);
 });
 
 test("pickDepthwise takes channels in fours where each output reads its own input, f16 also where two share one", () => {

@@ -5,11 +5,12 @@ import type { Gpu } from "../../src/gpu/gpu.ts";
 import { QuantizedTensor } from "../../src/tensor/quantized.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import type { Work } from "./counts.mts";
+import { memoryRate } from "./memory_rate.mts";
 
 export interface Ceilings {
   /** Of a large matrix product by the fastest of this engine's own kernels. */
   readonly flopsPerSecond: number;
-  /** Of a large copy on the GPU, bytes read and bytes written. */
+  /** Of a large copy or read on the GPU, bytes read and bytes written. */
   readonly bytesPerSecond: number;
 }
 
@@ -19,12 +20,8 @@ const ROUNDS = 5;
 export async function measureCeilings(gpu: Gpu): Promise<Ceilings> {
   const side = gpu.adapter.software ? 1024 : 4096;
   const product = Math.min(...(await products(gpu, side)));
-  const bytes = Math.min(gpu.maxBindingBytes, gpu.adapter.software ? 2 ** 26 : 2 ** 29);
-  const [from, to] = [gpu.empty([bytes / 4], "f32"), gpu.empty([bytes / 4], "f32")];
-  const copied = await best(gpu, () => gpu.copy(from, to));
-  for (const tensor of [from, to]) gpu.release(tensor);
-  gpu.trim();
-  return { flopsPerSecond: (2 * side ** 3) / product, bytesPerSecond: (2 * bytes) / copied };
+  const bytesPerSecond = await memoryRate(gpu, (encode) => best(gpu, encode));
+  return { flopsPerSecond: (2 * side ** 3) / product, bytesPerSecond };
 }
 
 /** Seconds of a product of square matrices: the tower's, and the language model's with numbers and with codes. */

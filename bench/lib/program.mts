@@ -36,7 +36,7 @@ export async function openBench(): Promise<Bench> {
     const ceilings = await measureCeilings(gpu);
     const { adapter } = gpu;
     process.stdout.write(
-      `${nameOf(adapter)}: ${show(ceilings.flopsPerSecond / 1e9)} GFLOP/s in a large product, ${show(ceilings.bytesPerSecond / 1e9)} GB/s in a large copy; machine load ${load.toFixed(1)} on ${availableParallelism()} cores\n`,
+      `${nameOf(adapter)}: ${show(ceilings.flopsPerSecond / 1e9)} GFLOP/s in a large product, ${show(ceilings.bytesPerSecond / 1e9)} GB/s in a large copy or read; machine load ${load.toFixed(1)} on ${availableParallelism()} cores\n`,
     );
     return { adapter, ceilings, load };
   } finally {

@@ -5,13 +5,14 @@ import { BYTES, type DType, Tensor } from "../tensor/tensor.ts";
 import { Choices } from "./choices.ts";
 import { type AdapterSummary, DRY_ADAPTER, type OpenDevice, openDevice } from "./device.ts";
 import { Failures } from "./failures.ts";
-import { loadShaders } from "./kernel.ts";
+import { type Compiled, loadShaders } from "./kernel.ts";
 import { type Block, Pool } from "./pool.ts";
 import { Profiler } from "./profile.ts";
 import { Readback, type Wait } from "./readback.ts";
 import { timed } from "./stopwatch.ts";
 import { CommandStream, type Variant } from "./stream.ts";
 import { tableFor } from "./tuned.ts";
+import type { Packer } from "./wgsl.ts";
 
 /** Receives the intermediate results that models `mark`; see `Gpu.recorder`. */
 export type Recorder = (name: string, tensor: Tensor) => void;
@@ -30,6 +31,8 @@ export class Gpu {
   readonly maxBindingBytes: number;
   readonly maxWorkgroups: number;
   readonly variants = new Map<string, Variant>();
+  /** The same by kernel, found without their names. */
+  readonly compiled = new Map<object, Compiled[]>();
   readonly layouts = new Map<string, GPUBindGroupLayout>();
   readonly profiler: Profiler | null;
   /** Which of a kernel's variants runs. */
@@ -243,16 +246,17 @@ export class Gpu {
   }
 
   /** Appends one kernel run to the open pass. Called by `kernel.run`. */
-  encode(...run: Parameters<CommandStream["dispatch"]>): void {
+  encode(
+    variant: Variant,
+    tensors: readonly (Tensor | undefined)[],
+    pack: Packer,
+    params: Readonly<Record<string, number>>,
+    workgroups: readonly [number, number, number],
+  ): void {
     if (this.isDry || !this.#stream) return;
     this.#check();
-    this.#stream.dispatch(...run);
+    this.#stream.dispatch(variant, tensors, pack, params, workgroups);
     this.dispatches++;
-  }
-
-  /** The layout of the parameter ring, bind group 1 of every kernel. */
-  get paramsLayout(): GPUBindGroupLayout | null {
-    return this.#stream?.params.layout ?? null;
   }
 
   /** Remembers a compilation started while rehearsing. Returns false when compilation must finish at once. */

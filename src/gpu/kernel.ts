@@ -2,7 +2,7 @@ import { GpuError, ShapeError } from "../errors.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { Gpu } from "./gpu.ts";
 import type { Variant } from "./stream.ts";
-import { checkHeader, packer, prelude } from "./wgsl.ts";
+import { checkHeader, packer, prelude, withParams } from "./wgsl.ts";
 
 /**
  * How a kernel uses a buffer: `write` overwrites every element, `update` changes in place, `read?` may be absent, and `uniform` is
@@ -21,7 +21,7 @@ export interface KernelSpec<B extends string, P extends string, O extends string
   readonly source: URL | string;
   /** Storage buffers in binding order, group 0. */
   readonly buffers: Readonly<Record<B, Access>>;
-  /** Fields of `struct Params` in order, group 1. Change per call. */
+  /** Fields of `struct Params` in order, group 1 in the shader. Change per call. */
   readonly params: Readonly<Record<P, ParamType>>;
   /** Names of `override` constants. Fixed per pipeline. */
   readonly overrides?: readonly O[];
@@ -98,20 +98,24 @@ export function defineKernel<
       params: Readonly<Record<NoInfer<P>, number>>,
       launch: Launch<NoInfer<O>, NoInfer<C>>,
     ): void {
-      const list = names.map((name) => (tensors as Readonly<Record<string, Tensor | undefined>>)[name]);
-      const gpu = list.find((tensor) => tensor)!.gpu;
-      for (const [i, tensor] of list.entries()) {
-        if (tensor && tensor.bytes > gpu.maxBindingBytes) {
-          throw new ShapeError(
-            `${spec.name}: ${names[i]}: expected at most ${gpu.maxBindingBytes} bytes, got ${tensor.bytes}`,
-          );
-        }
+      const list: (Tensor | undefined)[] = [];
+      let owner: Gpu | undefined;
+      for (const name of names) {
+        const tensor = (tensors as Readonly<Record<string, Tensor | undefined>>)[name];
+        list.push(tensor);
+        if (!tensor) continue;
+        owner = tensor.gpu;
+        if (tensor.bytes > owner.maxBindingBytes) throw tooLarge(`${spec.name}: ${name}`, tensor);
       }
-      const variant = variantFor(gpu, entry, list, launch);
-      gpu.encode(variant, list, pack(params), fold(launch.workgroups, gpu.maxWorkgroups));
+      const gpu = owner!;
+      const variant = recall(gpu, entry, list, launch) ?? variantFor(gpu, entry, list, launch);
+      gpu.encode(variant, list, pack, params, fold(launch.workgroups, gpu.maxWorkgroups));
     },
   };
 }
+
+const tooLarge = (what: string, { bytes, gpu }: Tensor): ShapeError =>
+  new ShapeError(`${what}: expected at most ${gpu.maxBindingBytes} bytes, got ${bytes}`);
 
 /** A single count past the limit of one axis becomes x·y ≥ count, as square as it gets; shaders drop the excess. */
 function fold(workgroups: Launch<string, string>["workgroups"], limit: number): readonly [number, number, number] {
@@ -124,24 +128,69 @@ function fold(workgroups: Launch<string, string>["workgroups"], limit: number): 
   return [Math.ceil(workgroups / y), y, 1];
 }
 
+/** A variant whose pipeline exists, and what asks for it. */
+export interface Compiled {
+  readonly variant: Variant;
+  readonly dtypes: readonly DType[];
+  readonly launch: Launch<string, string>;
+}
+
+interface Entry {
+  readonly spec: AnyKernelSpec;
+  readonly text: string | null;
+}
+
+const dtypeOf = (tensor: Tensor | undefined): DType => tensor?.dtype ?? "f32";
+
+/** The variant of a kernel that has run before. Kernels have few, so comparing is faster than making and hashing a name. */
+function recall(
+  gpu: Gpu,
+  entry: Entry,
+  tensors: readonly (Tensor | undefined)[],
+  launch: Launch<string, string>,
+): Variant | undefined {
+  const known = gpu.compiled.get(entry);
+  if (!known) return undefined;
+  const { overrides = NO_NAMES, constants = NO_NAMES } = entry.spec;
+  search: for (const compiled of known) {
+    for (let i = 0; i < tensors.length; i++) if (dtypeOf(tensors[i]) !== compiled.dtypes[i]) continue search;
+    for (const name of overrides) {
+      if (launch.overrides?.[name] !== compiled.launch.overrides?.[name]) continue search;
+    }
+    for (const name of constants) {
+      if (launch.constants?.[name] !== compiled.launch.constants?.[name]) continue search;
+    }
+    return compiled.variant;
+  }
+  return undefined;
+}
+
+const NO_NAMES: readonly string[] = [];
+
 function variantFor(
   gpu: Gpu,
-  entry: { readonly spec: AnyKernelSpec; readonly text: string | null },
+  entry: Entry,
   tensors: readonly (Tensor | undefined)[],
   launch: Launch<string, string>,
 ): Variant {
   const { spec, text } = entry;
-  const dtypes = tensors.map((t): DType => t?.dtype ?? "f32");
+  const dtypes = tensors.map(dtypeOf);
   let key = `${spec.name}<${dtypes.join()}>`;
   for (const name in launch.overrides) key += ` ${name}=${Number(launch.overrides[name] ?? 0)}`;
   for (const name in launch.constants) key += ` ${name}=${launch.constants[name]}`;
   const known = gpu.variants.get(key);
-  if (known && (known.pipeline || gpu.isDry)) return known;
+  if (known?.pipeline) {
+    const others = gpu.compiled.get(entry) ?? [];
+    gpu.compiled.set(entry, [...others, { variant: known, dtypes, launch }]);
+    return known;
+  }
+  if (known && gpu.isDry) return known;
   if (!gpu.device) return DRY_VARIANT;
   if (text === null) throw new GpuError(`kernel ${spec.name}: its shader is not loaded; call loadShaders() first`);
   const variant = known ?? { label: key, layout: layoutFor(gpu, spec), pipeline: null };
   gpu.variants.set(key, variant);
-  compile(gpu, variant, spec, prelude(spec, dtypes, launch.constants ?? {}) + text, launch.overrides ?? {});
+  const code = prelude(spec, dtypes, launch.constants ?? {}) + withParams(text, dtypes.length);
+  compile(gpu, variant, spec, code, launch.overrides ?? {});
   return variant;
 }
 
@@ -155,14 +204,14 @@ function compile(
   code: string,
   overrides: Readonly<Record<string, number | boolean | undefined>>,
 ): void {
-  const { device, paramsLayout } = gpu;
-  if (!device || !paramsLayout) return;
+  const { device } = gpu;
+  if (!device) return;
   const constants: Record<string, number> = {};
   for (const [name, value] of Object.entries(overrides)) if (value !== undefined) constants[name] = Number(value);
   const module = device.createShaderModule({ label: spec.name, code });
   const descriptor: GPUComputePipelineDescriptor = {
     label: variant.label,
-    layout: device.createPipelineLayout({ bindGroupLayouts: [variant.layout, paramsLayout] }),
+    layout: device.createPipelineLayout({ bindGroupLayouts: [variant.layout] }),
     compute: { module, entryPoint: "main", constants },
   };
   const deferred = gpu.defer(async () => {
@@ -183,7 +232,9 @@ function layoutFor(gpu: Gpu, spec: AnyKernelSpec): GPUBindGroupLayout {
   const key = access.join();
   const known = gpu.layouts.get(key);
   if (known) return known;
-  const entries = access.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } }));
+  const buffers: GPUBufferBindingLayout[] = access.map((type) => ({ type }));
+  buffers.push({ type: "uniform", hasDynamicOffset: true }); // the parameters
+  const entries = buffers.map((buffer, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer }));
   const layout = gpu.device!.createBindGroupLayout({ label: key, entries });
   gpu.layouts.set(key, layout);
   return layout;

@@ -1,8 +1,9 @@
 import { GpuError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { BindGroups, ParamRing } from "./bindings.ts";
+import { BindGroups, ParamRing, SLOT_BYTES } from "./bindings.ts";
 import type { Profiler } from "./profile.ts";
 import type { Stopwatch } from "./stopwatch.ts";
+import type { Packer } from "./wgsl.ts";
 
 /** A compiled kernel, specialised for element types and constants. */
 export interface Variant {
@@ -23,12 +24,15 @@ export class CommandStream {
   readonly #profiler: Profiler | null;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
+  /** The pass's pipeline. */
+  #pipeline: GPUComputePipeline | null = null;
+  readonly #offset = [0];
 
   constructor(device: GPUDevice, profiler: Profiler | null) {
     this.#device = device;
     this.#profiler = profiler;
     this.params = new ParamRing(device);
-    this.groups = new BindGroups(device);
+    this.groups = new BindGroups(device, this.params.binding);
   }
 
   /** The encoder, outside of any pass: for copies. */
@@ -42,17 +46,21 @@ export class CommandStream {
   dispatch(
     variant: Variant,
     tensors: readonly (Tensor | undefined)[],
-    params: Uint8Array,
-    workgroups: readonly [number, number, number],
+    pack: Packer,
+    params: Readonly<Record<string, number>>,
+    [x, y, z]: readonly [number, number, number],
   ): void {
     if (!variant.pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);
     if (this.params.isFull) this.submit();
-    const offset = this.params.push(params);
+    const slot = this.params.push(pack, params);
     this.#pass ??= this.encoder.beginComputePass(this.#profiler?.pass(variant.label) ?? this.stopwatch?.pass);
-    this.#pass.setPipeline(variant.pipeline);
-    this.#pass.setBindGroup(0, this.groups.get(variant.layout, tensors));
-    this.#pass.setBindGroup(1, this.params.group, [offset]);
-    this.#pass.dispatchWorkgroups(...workgroups);
+    if (this.#pipeline !== variant.pipeline) this.#pass.setPipeline(variant.pipeline);
+    this.#pipeline = variant.pipeline;
+    this.#offset[0] = slot * SLOT_BYTES;
+    this.#pass.setBindGroup(0, this.groups.get(variant.layout, tensors, slot), this.#offset);
+    // Every argument that is passed costs a conversion.
+    if (y === 1 && z === 1) this.#pass.dispatchWorkgroups(x);
+    else this.#pass.dispatchWorkgroups(x, y, z);
     if (!this.#profiler) return;
     this.#endPass();
     if (this.#profiler.isFull) this.submit();
@@ -74,11 +82,13 @@ export class CommandStream {
   discard(): void {
     this.#encoder = null;
     this.#pass = null;
+    this.#pipeline = null;
     this.params.reset();
   }
 
   #endPass(): void {
     this.#pass?.end();
     this.#pass = null;
+    this.#pipeline = null;
   }
 }

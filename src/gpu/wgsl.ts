@@ -19,20 +19,27 @@ export function prelude(
   return `${[...enables, ...aliases, ...numbers].join(" ")}\n`;
 }
 
-/** Gives parameters as the bytes of `struct Params`; each call overwrites what the one before returned. */
-export function packer(
-  types: Readonly<Record<string, ParamType>>,
-): (values: Readonly<Record<string, number>>) => Uint8Array {
-  const fields = Object.entries(types);
-  const words = new Uint32Array(fields.length);
-  const floats = new Float32Array(words.buffer);
-  const bytes = new Uint8Array(words.buffer);
-  return (values) => {
-    for (let i = 0; i < fields.length; i++) {
-      const [name, type] = fields[i]!;
-      (type === "f32" ? floats : words)[i] = values[name]!;
-    }
-    return bytes;
+/**
+ * Shaders declare their parameters as group 1. They are bound behind the last buffer of group 0 all the same: a second group would
+ * cost another call per kernel run.
+ */
+export function withParams(text: string, binding: number): string {
+  return text.replace(/@group\(1\) @binding\(0\)/, `@group(0) @binding(${binding})`);
+}
+
+/** Writes parameters as `struct Params` into memory that is seen as words and as floats, from word `at` on. */
+export type Packer = (
+  values: Readonly<Record<string, number>>,
+  words: Uint32Array,
+  floats: Float32Array,
+  at: number,
+) => void;
+
+export function packer(types: Readonly<Record<string, ParamType>>): Packer {
+  const names = Object.keys(types);
+  const isFloat = names.map((name) => types[name] === "f32");
+  return (values, words, floats, at) => {
+    for (let i = 0; i < names.length; i++) (isFloat[i] ? floats : words)[at + i] = values[names[i]!]!;
   };
 }
 

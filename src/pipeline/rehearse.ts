@@ -1,5 +1,7 @@
 import { argmax } from "../../kernels/argmax.ts";
+import { scaleBytes } from "../../kernels/scale_bytes.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
+import { sizeOf } from "../tensor/shape.ts";
 import { rehearseResize } from "./resize.ts";
 
 /** Prompt lengths that pipelines are compiled for: 16 serves any of at least 8, and no LongRoPE switch is so early. */
@@ -29,7 +31,8 @@ export async function rehearse(
       argmax(decoder.logits(h.rows(0, 1)), 1);
     }
     if (model.eye) {
-      model.encode(gpu.empty([1, imageSize, imageSize, 3], model.dtype));
+      const shape = [1, imageSize, imageSize, 3];
+      model.encode(scaleBytes(gpu.empty([sizeOf(shape) / 4], "u32"), shape, model.dtype));
       if (!gpu.adapter.software) rehearseResize(gpu);
     }
     return undefined;

@@ -5,6 +5,7 @@ import type { Pixels } from "../image/pixels.ts";
 import { type PreprocessPlan, preprocess } from "../image/preprocess.ts";
 import { BYTES } from "../tensor/tensor.ts";
 import type { Square } from "./picture.ts";
+import { writeBytes } from "./pixels.ts";
 
 /** Of what goes in or comes out: less is resized by the CPU in about the time that sending and fetching take. */
 const MIN_PIXELS = 2 ** 18;
@@ -30,7 +31,7 @@ export function resizesOnGpu({ adapter, maxBindingBytes }: Resizing, plan: Prepr
 /** Asks for the pipelines of a resize. Call while rehearsing. */
 export function rehearseResize(gpu: Gpu): void {
   const size = { width: 4, height: 4 };
-  resizeBicubic(gpu.empty([12], "u32"), { source: size, size, dtype: "f32" });
+  resizeBicubic(gpu.empty([12], "u32"), { source: size, size });
 }
 
 /** Resizes a picture as planned, wherever that is faster: the bytes are the same. */
@@ -47,20 +48,10 @@ export async function preprocessOnGpu(gpu: Gpu, pixels: Pixels, plan: Preprocess
   const { source, canvas, size, crop } = plan;
   const y = gpu.scope(() => {
     const words = gpu.empty([Math.ceil((3 * source.width * source.height) / 4)], "u32");
-    const { data } = pixels;
-    const whole = data.length - (data.length % 4);
-    if (whole > 0) gpu.write(words, 0, data.subarray(0, whole));
-    if (whole < data.length) {
-      const rest = new Uint8Array(4);
-      rest.set(data.subarray(whole));
-      gpu.write(words, whole, rest);
-    }
-    return resizeBicubic(words, { source, canvas, size, crop, dtype: "f32" });
+    writeBytes(words, pixels.data);
+    return resizeBicubic(words, { source, canvas, size, crop });
   });
-  const read = gpu.read(y);
+  const read = gpu.readBytes(y);
   gpu.release(y);
-  const values = await read;
-  const bytes = new Uint8Array(values.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.round(values[i]! * 255);
-  return bytes;
+  return new Uint8Array(await read, 0, 3 * crop.width * crop.height);
 }

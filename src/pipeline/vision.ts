@@ -2,7 +2,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import { BYTES, type Tensor } from "../tensor/tensor.ts";
 import { ImageCache } from "./image_cache.ts";
-import type { Picture } from "./picture.ts";
+import type { Picture, Square } from "./picture.ts";
 import { uploadPixels } from "./pixels.ts";
 
 /** Pictures that go through the tower at once, at most. */
@@ -89,10 +89,10 @@ export class Vision {
   async #look(batch: readonly Picture[], { signal, during = run }: SeeOptions): Promise<[string, Tensor][]> {
     const { view } = batch[0]!;
     const { side } = view;
-    const squares = new Uint8Array(batch.length * side * side * 3);
-    for (const [i, picture] of batch.entries()) squares.set(await picture.pixels(signal), i * side * side * 3);
+    const squares: Square[] = [];
+    for (const picture of batch) squares.push(await picture.pixels(signal));
     signal?.throwIfAborted();
-    const input = uploadPixels(this.#gpu, squares, [batch.length, side, side, 3], this.#model.dtype);
+    const input = uploadPixels(this.#gpu, joined(squares), [batch.length, side, side, 3], this.#model.dtype);
     const results: [string, Tensor][] = [];
     try {
       during(() => {
@@ -110,6 +110,14 @@ export class Vision {
     }
     return results;
   }
+}
+
+function joined(squares: readonly Square[]): Square {
+  const [first] = squares as readonly [Square, ...Square[]];
+  if (squares.length === 1) return first;
+  const all = new Uint8Array(squares.length * first.length);
+  for (const [i, square] of squares.entries()) all.set(square, i * first.length);
+  return all;
 }
 
 const run = (record: () => void): void => record();

@@ -7,8 +7,15 @@ export type Dims<Names extends string> = Names extends `${infer Head} ${infer Ta
   : { [K in Names]: number };
 
 /** Number of elements. */
-export const sizeOf = (shape: Shape): number => shape.reduce((size, axis) => size * axis, 1);
+export function sizeOf(shape: Shape): number {
+  let size = 1;
+  for (let i = 0; i < shape.length; i++) size *= shape[i]!;
+  return size;
+}
 
 export const showShape = (shape: Shape): string => `[${shape.join(", ")}]`;
 
-export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((axis, i) => axis === b[i]);
+export function sameShape(a: Shape, b: Shape): boolean {
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return a.length === b.length;
+}

@@ -33,6 +33,7 @@ export class Tensor {
   readonly shape: Shape;
   readonly dtype: DType;
   readonly size: number;
+  readonly bytes: number;
 
   constructor(gpu: Gpu, block: Block, shape: Shape, dtype: DType, offset = 0) {
     this.gpu = gpu;
@@ -41,10 +42,7 @@ export class Tensor {
     this.dtype = dtype;
     this.offset = offset;
     this.size = sizeOf(shape);
-  }
-
-  get bytes(): number {
-    return this.size * BYTES[this.dtype];
+    this.bytes = this.size * BYTES[dtype];
   }
 
   /**
@@ -64,6 +62,7 @@ export class Tensor {
 
   /** Same elements under another shape; no data moves. */
   reshape(shape: Shape): Tensor {
+    if (sameShape(shape, this.shape)) return this;
     if (sizeOf(shape) !== this.size) {
       throw new ShapeError(`reshape: expected ${showShape(shape)} of ${this.size} elements, got ${sizeOf(shape)}`);
     }
@@ -72,7 +71,9 @@ export class Tensor {
 
   /** Slices `from` (inclusive) to `to` (exclusive) of the outermost axis; no data moves. */
   rows(from: number, to: number): Tensor {
-    const [count = 0, ...rest] = this.shape;
+    const count = this.shape[0] ?? 0;
+    if (from === 0 && to === count) return this;
+    const rest = this.shape.slice(1);
     if (!(from >= 0 && from <= to && to <= count)) {
       throw new ShapeError(`rows: expected a range within 0…${count}, got ${from}…${to}`);
     }
