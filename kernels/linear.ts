@@ -7,7 +7,7 @@ import { rowChunks } from "./chunks.ts";
 import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
-import { hasMatrices, MATRIX_ROWS, MIN_MATRIX_ROWS } from "./matrices.ts";
+import { hasMatrices, isMatrix, MATRIX_TILES, type MatrixVariant, matrixCandidates } from "./matrices.ts";
 import { standIn } from "./stand_in.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", scale: "read?", residual: "read?", y: "update" } as const;
@@ -72,7 +72,7 @@ const matrix = defineKernel({
   buffers: { ...BUFFERS, factor: "read?" },
   params: PARAMS,
   overrides: ["HAS_FACTOR", ...EPILOGUE],
-  constants: ["TILE_ROWS"],
+  constants: ["TILE_ROWS", "SPLIT"],
   features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 });
 
@@ -92,7 +92,7 @@ const TALL_ROWS = 32;
 export type LinearVariant =
   | "tile"
   | keyof typeof TILE_QUADS
-  | keyof typeof MATRIX_ROWS
+  | MatrixVariant
   | keyof typeof ROW_SIZES
   | "lanes"
   | "lanes_tall"
@@ -138,8 +138,7 @@ function manyRows(
   // Adapters that are CPUs take long to compile what pays off on GPUs only.
   if (adapter.software || inputs % 4 !== 0 || outputs % QUAD !== 0) return ["tile"];
   const tiles: readonly LinearVariant[] = rows > 64 ? ["tile_vec4", "tile_tall", "tile"] : ["tile_vec4", "tile"];
-  if (!(half && rows >= MIN_MATRIX_ROWS && inputs % 8 === 0 && hasMatrices(adapter))) return tiles;
-  return rows > MATRIX_ROWS.matrix ? ["matrix", "matrix_tall", ...tiles] : ["matrix", ...tiles];
+  return half && inputs % 8 === 0 && hasMatrices(adapter) ? [...matrixCandidates(rows), ...tiles] : tiles;
 }
 
 /**
@@ -170,7 +169,7 @@ export function linearBy(plan: LinearPlan, x: Tensor, weight: Tensor, options: L
   if (scale) expectShape("linear: scale", scale, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
-  if (variant in MATRIX_ROWS) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
+  if (isMatrix(variant)) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
@@ -236,13 +235,13 @@ function launch(
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
-  } else if (variant === "matrix" || variant === "matrix_tall") {
+  } else if (isMatrix(variant)) {
     const { rows: halves, factor } = halfRows(tensors.x);
     const overrides = { HAS_FACTOR: factor !== undefined, ...epilogue };
-    const TILE_ROWS = MATRIX_ROWS[variant];
-    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / TILE_ROWS);
+    const constants = MATRIX_TILES[variant];
+    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / constants.TILE_ROWS);
     const all = { ...tensors, x: halves, factor };
-    matrix.run(all, params, { workgroups, overrides, constants: { TILE_ROWS } });
+    matrix.run(all, params, { workgroups, overrides, constants });
   } else if (variant === "lanes_tall") {
     const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
     lanesTall.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 16), overrides });

@@ -5,8 +5,8 @@ import { interleave, quantize } from "../weights/quant.ts";
 import { defineSuite, f32, type HostTensor, scaled, u32 } from "./case.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { linearRef } from "./linear.ref.ts";
-import { fusedSwiglu, linearQuantizedBy, type QuantizedPlan } from "./linear_quantized.ts";
-import { hasMatrices } from "./matrices.ts";
+import { fusedSwiglu, linearQuantizedBy, type QuantizedPlan, quantizedCandidates } from "./linear_quantized.ts";
+import { hasMatrices, isMatrix } from "./matrices.ts";
 import { swigluRef } from "./swiglu.ref.ts";
 
 /** Weight [o, c] of a matrix in the layout of `QuantizedTensor`, for every o and c. */
@@ -85,14 +85,14 @@ const WIDTHS = (["row_32", "row_256"] as const).flatMap((variant): Case[] => [
   { variant, format: "int4", rows: 3, inputs: 288, outputs: 80, swiglu: true },
 ]);
 
-const VARIANTS = ["tile", "matrix", "row", "lanes", "lanes_row"] as const;
+const VARIANTS = ["tile", "matrix", "matrix_deep", "row", "lanes", "lanes_row"] as const;
 
 /** What each shader does with each format: odd numbers of groups, sizes that fill no tile, tensors that must be cut. */
 const FORCED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatMap((format) =>
   VARIANTS.flatMap((variant): Case[] => {
     const wide = variant === "lanes_row"; // which takes no halves
     const rows = wide ? 1 : 13;
-    const [outputs, fewest] = variant === "matrix" ? [76, 4] : [75, 1];
+    const [outputs, fewest] = variant.startsWith("matrix") ? [76, 4] : [75, 1];
     return [
       { variant, format, rows, inputs: 96, outputs, bias: true, residual: true, wide },
       { variant, format, rows, inputs: 32, outputs: fewest, wide: true },
@@ -102,7 +102,7 @@ const FORCED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatM
 );
 
 /** Several groups of inputs and tiles of outputs. */
-const MATRICES = (["matrix", "matrix_tall"] as const).flatMap((variant): Case[] => [
+const MATRICES = (["matrix", "matrix_deep", "matrix_tall"] as const).flatMap((variant): Case[] => [
   { variant, format: "int4", rows: 310, inputs: 896, outputs: 1152, bias: true, wide: true }, // prefill, packed projection
   { variant, format: "int8", rows: 140, inputs: 256, outputs: 200, residual: true },
 ]);
@@ -134,8 +134,11 @@ export default defineSuite<Case>({
     (rows * inputs + rows * outputs) * element +
     inputs * outputs * { int4: 0.5625, "int4-affine": 0.625, int8: 1.0625 }[format],
   flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
-  supports: ({ adapter }, { variant = "" }, dtype) =>
-    variant.startsWith("matrix")
-      ? dtype === "f16" && hasMatrices(adapter)
-      : !variant.startsWith("lanes") || hasEightLanes(adapter),
+  supports({ adapter }, { variant, rows, outputs }, dtype) {
+    // Matrices round activations to halfs, also where the adapter chooses them.
+    if (isMatrix(variant ?? quantizedCandidates({ rows, outputs }, adapter)[0]!)) {
+      return dtype === "f16" && hasMatrices(adapter);
+    }
+    return !variant?.startsWith("lanes") || hasEightLanes(adapter);
+  },
 });

@@ -6,7 +6,7 @@ import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
-import { hasMatrices, MATRIX_ROWS, MIN_MATRIX_ROWS } from "./matrices.ts";
+import { hasMatrices, isMatrix, MATRIX_TILES, type MatrixVariant, matrixCandidates } from "./matrices.ts";
 import { standIn } from "./stand_in.ts";
 
 const BUFFERS = {
@@ -34,7 +34,7 @@ const matrix = defineKernel({
   buffers: { ...BUFFERS, factor: "read?" },
   params: PARAMS,
   overrides: ["FORMAT", "HAS_FACTOR", "HAS_BIAS", "HAS_RESIDUAL"],
-  constants: ["TILE_ROWS"],
+  constants: ["TILE_ROWS", "SPLIT"],
   features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 });
 
@@ -73,7 +73,7 @@ const BLOCK = 8;
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
-export type QuantizedVariant = "tile" | keyof typeof MATRIX_ROWS | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
+export type QuantizedVariant = "tile" | MatrixVariant | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
 
 export interface QuantizedOptions {
   /** [O] */
@@ -96,9 +96,7 @@ export function quantizedCandidates(
   { rows, outputs }: { rows: number; outputs: number },
   adapter: AdapterSummary,
 ): readonly QuantizedVariant[] {
-  if (rows >= MIN_MATRIX_ROWS && outputs % 4 === 0 && hasMatrices(adapter)) {
-    return rows > MATRIX_ROWS.matrix ? ["matrix", "matrix_tall", "tile"] : ["matrix", "tile"];
-  }
+  if (rows >= 16 && outputs % 4 === 0 && hasMatrices(adapter)) return [...matrixCandidates(rows), "tile"];
   if (hasEightLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
     return rows < 8 ? ["lanes", "row"] : ["lanes"];
@@ -230,14 +228,14 @@ function launch(variant: QuantizedVariant, tensors: Tensors, weight: QuantizedTe
   if (variant === "row" || variant === "row_32" || variant === "row_256") {
     const sized = { WORKGROUP_SIZE: ROW_SIZES[variant], ...overrides };
     row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
-  } else if (variant === "matrix" || variant === "matrix_tall") {
+  } else if (isMatrix(variant)) {
     const { rows: halves, factor } = halfRows(tensors.x);
-    const TILE_ROWS = MATRIX_ROWS[variant];
-    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / TILE_ROWS);
+    const constants = MATRIX_TILES[variant];
+    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / constants.TILE_ROWS);
     const launch = {
       workgroups,
       overrides: { ...overrides, HAS_FACTOR: factor !== undefined },
-      constants: { TILE_ROWS },
+      constants,
     };
     matrix.run({ ...all, x: halves, factor }, params, launch);
   } else if (variant === "tile") {

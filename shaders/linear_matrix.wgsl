@@ -1,8 +1,9 @@
 // y[r, o] = residual[r, o] + scale[o] · act(factor[r] · Σ_c x[r, c] · weight[o, c] + bias[o])
 //
 // Many rows of f16 on GPUs whose subgroups of 32 multiply 16 × 16 matrices. A workgroup computes TILE_ROWS (64 or 128) × 64 outputs,
-// each of its subgroups 32 × 32 of them, from slices of 32 inputs: while one is multiplied, the next is on its way. The four sums of a
-// subgroup are four variables, since drivers keep arrays of matrices in slow memory. C must be a multiple of 8, O of 4.
+// each of its subgroups 32 × 32 of them, from slices of SPLIT · 32 inputs: while one is multiplied, the next is on its way. With SPLIT 2,
+// two subgroups share outputs, and each takes half of a slice. The four sums of a subgroup are four variables, since drivers keep arrays
+// of matrices in slow memory. C must be a multiple of 8, O of 4.
 
 override HAS_FACTOR: bool = false;
 override HAS_BIAS: bool = false;
@@ -33,14 +34,15 @@ alias Sums = subgroup_matrix_result<f32, 16, 16>;
 
 const TILE_COLUMNS = 64u;
 const SUBGROUPS = TILE_ROWS / 32 * (TILE_COLUMNS / 32);
-const THREADS = SUBGROUPS * 32;
-const LINES = THREADS / 4;                           // rows that all threads fetch at once, a vector each
-const PITCH = 5u;                                    // vectors from row to row of a slice: one is left free against bank conflicts
-const SLICE = (TILE_ROWS + TILE_COLUMNS) * PITCH;    // rows of x, then of the weight
-const BLOCK_PITCH = 9u;                              // the same for a subgroup's 32 × 32 sums
+const THREADS = SPLIT * SUBGROUPS * 32;
+const VECTORS = SPLIT * 4;                         // of a row of a slice
+const LINES = THREADS / VECTORS;                   // rows that all threads fetch at once, a vector each
+const PITCH = VECTORS + 1;                         // from row to row: one is left free against bank conflicts
+const SLICE = (TILE_ROWS + TILE_COLUMNS) * PITCH;  // rows of x, then of the weight
+const BLOCK_PITCH = 9u;                            // vectors from row to row of 32 × 32 sums
 const BLOCK = 32 * BLOCK_PITCH;
 
-var<workgroup> memory: array<vec4u, max(2 * SLICE, SUBGROUPS * BLOCK)>;  // two slices; in the end, sums
+var<workgroup> memory: array<vec4u, max(2 * SLICE, SPLIT * SUBGROUPS * BLOCK)>;  // two slices; in the end, sums
 
 // Φ by erf, Abramowitz & Stegun 7.1.26: absolute error below 1.5e-7.
 fn gelu(v: vec4f) -> vec4f {
@@ -67,24 +69,20 @@ fn finish(row: u32, column: u32, sums: vec4f) {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-  @builtin(subgroup_id) subgroup: u32,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
+        @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let tile = group.y * groups.x + group.x;
   let tiles_across = (params.outputs + TILE_COLUMNS - 1) / TILE_COLUMNS;
   let row0 = tile / tiles_across * TILE_ROWS;
   let column0 = tile % tiles_across * TILE_COLUMNS;
-  let down = subgroup / (TILE_COLUMNS / 32) * 32;  // where this subgroup's 32 × 32 outputs lie in the tile
+  let down = subgroup % SUBGROUPS / (TILE_COLUMNS / 32) * 32;  // where this subgroup's 32 × 32 outputs lie in the tile
   let across = subgroup % (TILE_COLUMNS / 32) * 32;
+  let part = subgroup / SUBGROUPS * 4;               // its first vector of a slice
 
   // A thread fetches two vectors of x, LINES rows apart, and one or two of the weight.
   let width = params.inputs / 8;
-  let line = thread / 4;
-  let column = thread % 4;
+  let line = thread / VECTORS;
+  let column = thread % VECTORS;
   let x0 = min(row0 + line, params.rows - 1) * width;
   let x1 = min(row0 + line + LINES, params.rows - 1) * width;
   let w0 = min(column0 + line, params.outputs - 1) * width;
@@ -92,12 +90,10 @@ fn main(
   let to_x = line * PITCH + column;
   let to_w = (TILE_ROWS + line) * PITCH + column;
 
-  var sums00: Sums;
-  var sums01: Sums;
-  var sums10: Sums;
-  var sums11: Sums;
+  var sums00: Sums; var sums01: Sums;
+  var sums10: Sums; var sums11: Sums;
   var slice = 0u;
-  for (var c0 = 0u; c0 < width + 4; c0 += 4) {
+  for (var c0 = 0u; c0 < width + VECTORS; c0 += VECTORS) {
     // Fetches the slice at `c0`, then multiplies the one before; the loads wait behind the products.
     let at = min(c0 + column, width - 1);
     let inside = c0 + column < width;
@@ -106,8 +102,8 @@ fn main(
     let next_w0 = weight[w0 + at];
     let next_w1 = weight[w1 + at];
     if (c0 > 0) {
-      let left = slice + down * PITCH;
-      let right = slice + (TILE_ROWS + across) * PITCH;
+      let left = slice + down * PITCH + part;
+      let right = slice + (TILE_ROWS + across) * PITCH + part;
       for (var c = 0u; c < 4; c += 2) {
         let a0 = subgroupMatrixLoad<Left, row_major>(&memory, left + c, PITCH);
         let a1 = subgroupMatrixLoad<Left, row_major>(&memory, left + 16 * PITCH + c, PITCH);
@@ -133,7 +129,11 @@ fn main(
   subgroupMatrixStore<row_major>(&memory, block + 16 * BLOCK_PITCH, sums10, BLOCK_PITCH);
   subgroupMatrixStore<row_major>(&memory, block + 16 * BLOCK_PITCH + 4, sums11, BLOCK_PITCH);
   workgroupBarrier();
-  for (var i = lane; i < 256; i += 32) {
-    finish(row0 + down + i / 8, column0 + across + i % 8 * 4, bitcast<vec4f>(memory[block + i / 8 * BLOCK_PITCH + i % 8]));
+  // Sums of subgroups that share outputs lie BLOCK · SUBGROUPS apart; each finishes its part of the rows.
+  for (var i = subgroup / SUBGROUPS * 32 + lane; i < 256; i += SPLIT * 32) {
+    let at = subgroup % SUBGROUPS * BLOCK + i / 8 * BLOCK_PITCH + i % 8;
+    var sums = bitcast<vec4f>(memory[at]);
+    if (SPLIT == 2) { sums += bitcast<vec4f>(memory[at + SUBGROUPS * BLOCK]); }
+    finish(row0 + down + i / 8, column0 + across + i % 8 * 4, sums);
   }
 }

@@ -1,6 +1,6 @@
 // y[r, o] = residual[r, o] + bias[o] + factor[r] · Σ_c x[r, c] · (scale[o, c/32] · code[o, c] + offset[o, c/32])
 //
-// As linear_matrix.wgsl, for weights of a few bits: a slice is one group of 32 inputs, whose codes become halfs on their way into
+// As linear_matrix.wgsl, for weights of a few bits: a slice is SPLIT groups of 32 inputs, whose codes become halfs on their way into
 // workgroup memory. O must be a multiple of 4.
 
 override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
@@ -31,14 +31,15 @@ alias Sums = subgroup_matrix_result<f32, 16, 16>;
 
 const TILE_COLUMNS = 64u;
 const SUBGROUPS = TILE_ROWS / 32 * (TILE_COLUMNS / 32);
-const THREADS = SUBGROUPS * 32;
-const LINES = THREADS / 4;                         // rows that all threads fetch at once, a vector each
-const PITCH = 5u;                                  // vectors from row to row of a slice
+const THREADS = SPLIT * SUBGROUPS * 32;
+const VECTORS = SPLIT * 4;                         // of a row of a slice
+const LINES = THREADS / VECTORS;                   // rows that all threads fetch at once, a vector each
+const PITCH = VECTORS + 1;
 const SLICE = (TILE_ROWS + TILE_COLUMNS) * PITCH;  // rows of x, then of the weight
-const BLOCK_PITCH = 9u;                            // vectors from row to row of a subgroup's 32 × 32 sums
+const BLOCK_PITCH = 9u;                            // vectors from row to row of 32 × 32 sums
 const BLOCK = 32 * BLOCK_PITCH;
 
-var<workgroup> memory: array<vec4u, max(2 * SLICE, SUBGROUPS * BLOCK)>;  // two slices; in the end, sums
+var<workgroup> memory: array<vec4u, max(2 * SLICE, SPLIT * SUBGROUPS * BLOCK)>;  // two slices; in the end, sums
 
 fn finish(row: u32, column: u32, sums: vec4f) {
   if (row >= params.rows || column >= params.outputs) { return; }
@@ -60,14 +61,8 @@ fn four(w: u32) -> vec4f {
 // Weights `column` · 8 … + 7 of group g of an output, as halfs.
 fn weights(o: u32, g: u32, column: u32) -> vec4u {
   let block = o / 8 * params.groups + g;
-  var words: vec2u;
-  if (FORMAT == 2) {
-    let at = (block * 16 + column / 2 * 8 + o % 8) * 4 + column % 2 * 2;
-    words = vec2u(codes[at], codes[at + 1]);
-  } else {
-    let word = codes[(block * 8 + o % 8) * 4 + column];
-    words = vec2u(word, word >> 16);
-  }
+  let at = select((block * 8 + o % 8) * 4 + column, (block * 16 + column / 2 * 8 + o % 8) * 4 + column % 2 * 2, FORMAT == 2);
+  let words = vec2u(codes[at], select(codes[at] >> 16, codes[at + 1], FORMAT == 2));
   let pair = unpack2x16float(scales[select(block / 2, block, FORMAT == 1) * 8 + o % 8]);
   let s = select(vec2f(select(pair.x, pair.y, g % 2 == 1), 0.0), pair, FORMAT == 1);
   let low = four(words.x) * s.x + s.y;
@@ -82,13 +77,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let tiles_across = (params.outputs + TILE_COLUMNS - 1) / TILE_COLUMNS;
   let row0 = tile / tiles_across * TILE_ROWS;
   let column0 = tile % tiles_across * TILE_COLUMNS;
-  let down = subgroup / (TILE_COLUMNS / 32) * 32;  // where this subgroup's 32 × 32 outputs lie in the tile
+  let down = subgroup % SUBGROUPS / (TILE_COLUMNS / 32) * 32;  // where this subgroup's 32 × 32 outputs lie in the tile
   let across = subgroup % (TILE_COLUMNS / 32) * 32;
+  let part = subgroup / SUBGROUPS * 4;
 
   // A thread fetches two vectors of x, LINES rows apart, and codes for one or two of the weight.
   let width = params.inputs / 8;
-  let line = thread / 4;
-  let column = thread % 4;
+  let line = thread / VECTORS;
+  let column = thread % VECTORS;
   let x0 = min(row0 + line, params.rows - 1) * width;
   let x1 = min(row0 + line + LINES, params.rows - 1) * width;
   let o0 = min(column0 + line, params.outputs - 1);
@@ -99,17 +95,18 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var sums00: Sums; var sums01: Sums;
   var sums10: Sums; var sums11: Sums;
   var slice = 0u;
-  for (var g = 0u; g < width / 4 + 1; g++) {
-    // Fetches group g, then multiplies the one before; the loads wait behind the products.
-    let next = min(g, width / 4 - 1);
-    let next_x0 = x[x0 + next * 4 + column];
-    let next_x1 = x[x1 + next * 4 + column];
-    let next_w0 = weights(o0, next, column);
+  let last = width / 4 - 1;
+  for (var g = 0u; g <= last + SPLIT; g += SPLIT) {
+    let own = g + column / 4;
+    let next = min(own, last);
+    let next_x0 = select(vec4u(0), x[x0 + next * 4 + column % 4], own <= last);
+    let next_x1 = select(vec4u(0), x[x1 + next * 4 + column % 4], own <= last);
+    let next_w0 = weights(o0, next, column % 4);
     var next_w1 = vec4u();
-    if (LINES < TILE_COLUMNS) { next_w1 = weights(o1, next, column); }
+    if (LINES < TILE_COLUMNS) { next_w1 = weights(o1, next, column % 4); }
     if (g > 0) {
-      let left = slice + down * PITCH;
-      let right = slice + (TILE_ROWS + across) * PITCH;
+      let left = slice + down * PITCH + part;
+      let right = slice + (TILE_ROWS + across) * PITCH + part;
       for (var c = 0u; c < 4; c += 2) {
         let a0 = subgroupMatrixLoad<Left, row_major>(&memory, left + c, PITCH);
         let a1 = subgroupMatrixLoad<Left, row_major>(&memory, left + 16 * PITCH + c, PITCH);
@@ -134,7 +131,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   subgroupMatrixStore<row_major>(&memory, block + 16 * BLOCK_PITCH, sums10, BLOCK_PITCH);
   subgroupMatrixStore<row_major>(&memory, block + 16 * BLOCK_PITCH + 4, sums11, BLOCK_PITCH);
   workgroupBarrier();
-  for (var i = lane; i < 256; i += 32) {
-    finish(row0 + down + i / 8, column0 + across + i % 8 * 4, bitcast<vec4f>(memory[block + i / 8 * BLOCK_PITCH + i % 8]));
+  for (var i = subgroup / SUBGROUPS * 32 + lane; i < 256; i += SPLIT * 32) {
+    let at = subgroup % SUBGROUPS * BLOCK + i / 8 * BLOCK_PITCH + i % 8;
+    var sums = bitcast<vec4f>(memory[at]);
+    if (SPLIT == 2) { sums += bitcast<vec4f>(memory[at + SUBGROUPS * BLOCK]); }
+    finish(row0 + down + i / 8, column0 + across + i % 8 * 4, sums);
   }
 }

@@ -17,8 +17,21 @@ const matrices = { ...gpu, subgroupMatrices: [{ component: "f16", result: "f32",
 
 test("linear: matrices where subgroups have them, and rows enough of halfs", () => {
   const shape = { rows: 310, inputs: 896, outputs: 1152, half: true };
-  assert.deepEqual(linearCandidates(shape, matrices), ["matrix", "matrix_tall", "tile_vec4", "tile_tall", "tile"]);
-  assert.deepEqual(linearCandidates({ ...shape, rows: 16 }, matrices), ["matrix", "tile_vec4", "tile", "row"]);
+  assert.deepEqual(linearCandidates(shape, matrices), [
+    "matrix",
+    "matrix_deep",
+    "matrix_tall",
+    "tile_vec4",
+    "tile_tall",
+    "tile",
+  ]);
+  assert.deepEqual(linearCandidates({ ...shape, rows: 16 }, matrices), [
+    "matrix_deep",
+    "matrix",
+    "tile_vec4",
+    "tile",
+    "row",
+  ]);
   for (const other of [{ rows: 8 }, { inputs: 900 }, { outputs: 1150 }, { half: false }]) {
     assert.ok(!linearCandidates({ ...shape, ...other }, matrices).includes("matrix"));
   }
