@@ -1,6 +1,7 @@
 import { type AttentionVariant, selfAttentionBy } from "./attention.ts";
 import { defineSuite } from "./case.ts";
 import { hasEightLanes } from "./lanes.ts";
+import { hasMatrices } from "./matrices.ts";
 
 /** One head: query vectors over the keys and values `visible` to each, all given by the index of their first element. */
 export function attendRef(
@@ -77,7 +78,7 @@ export default defineSuite<Case>({
   name: "attention",
   cases: [
     ...(["rows", "lanes"] as const).flatMap((variant) => CASES.map((c): Case => ({ ...c, variant }))),
-    ...TILES.map((c): Case => ({ ...c, variant: "tile" })),
+    ...(["tile", "matrix"] as const).flatMap((variant) => TILES.map((c): Case => ({ ...c, variant }))),
   ],
   inputs({ batch, tokens, heads, headDim, gain = 1 }, random) {
     const qkv = random([batch, tokens, 3 * heads * headDim]);
@@ -88,7 +89,10 @@ export default defineSuite<Case>({
   tolerance: { f32: 1e-10, f16: 1e-6 },
   bytes: ({ batch, tokens, heads, headDim }, element) => 4 * batch * tokens * heads * headDim * element,
   flops: ({ batch, tokens, heads, headDim }) => 4 * batch * tokens ** 2 * heads * headDim,
-  // Software adapters unroll the loops of a tile over a wide head, and then compile for half a minute.
-  supports: ({ adapter }, { variant, headDim }) =>
-    variant === "lanes" ? hasEightLanes(adapter) : !(adapter.software && variant === "tile" && headDim > 32),
+  supports({ adapter }, { variant, headDim }, dtype) {
+    if (variant === "lanes") return hasEightLanes(adapter);
+    if (variant === "matrix") return dtype === "f16" && hasMatrices(adapter);
+    // Software adapters unroll the loops of a tile over a wide head, and then compile for half a minute.
+    return !(adapter.software && variant === "tile" && headDim > 32);
+  },
 });

@@ -1,8 +1,9 @@
 import { ShapeError } from "../src/errors.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
-import type { Tensor } from "../src/tensor/tensor.ts";
+import { expectDType, type Tensor } from "../src/tensor/tensor.ts";
 import { hasEightLanes } from "./lanes.ts";
+import { hasMatrices } from "./matrices.ts";
 
 const BUFFERS = { qkv: "read", y: "write" } as const;
 const PARAMS = { batch: "u32", tokens: "u32", heads: "u32", scale: "f32" } as const;
@@ -24,6 +25,15 @@ const tile = defineKernel({
   constants: ["HEAD_DIM"],
 });
 
+const matrix = defineKernel({
+  name: "attention_matrix",
+  source: new URL("../shaders/attention_matrix.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  constants: ["HEAD_DIM"],
+  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
+});
+
 const lanes = defineKernel({
   name: "attention_lanes",
   source: new URL("../shaders/attention_lanes.wgsl", import.meta.url),
@@ -42,11 +52,17 @@ const TILE_ROWS = 32;
 /** Head sizes for which it has as many threads as queries, and no more memory than adapters have. */
 const TILE_HEADS: readonly number[] = [32, 64];
 
-export type AttentionVariant = "rows" | "tile" | "lanes";
+/** Queries of a workgroup of the shader with matrices. */
+const MATRIX_ROWS = 64;
+/** Wider heads do not fit into its memory. */
+const MAX_MATRIX_HEAD = 64;
 
-/** Which shader serves this head size on this adapter. */
-export function pickAttention(headDim: number, adapter: AdapterSummary): AttentionVariant {
+export type AttentionVariant = "rows" | "tile" | "matrix" | "lanes";
+
+/** Which shader serves this head size on this adapter; `half` says that elements are f16. */
+export function pickAttention(headDim: number, half: boolean, adapter: AdapterSummary): AttentionVariant {
   if (hasEightLanes(adapter)) return "lanes";
+  if (half && headDim % 16 === 0 && headDim <= MAX_MATRIX_HEAD && hasMatrices(adapter)) return "matrix";
   return TILE_HEADS.includes(headDim) && !adapter.software ? "tile" : "rows";
 }
 
@@ -59,7 +75,7 @@ export function pickAttention(headDim: number, adapter: AdapterSummary): Attenti
  * @throws ShapeError when the width does not divide so
  */
 export function selfAttention(qkv: Tensor, heads: number): Tensor {
-  const variant = pickAttention(qkv.dims("B N W").W / 3 / heads, qkv.gpu.adapter);
+  const variant = pickAttention(qkv.dims("B N W").W / 3 / heads, qkv.dtype === "f16", qkv.gpu.adapter);
   return selfAttentionBy(variant, qkv, heads);
 }
 
@@ -76,6 +92,9 @@ export function selfAttentionBy(variant: AttentionVariant, qkv: Tensor, heads: n
   if (variant === "lanes") {
     const overrides = { HALF: qkv.dtype === "f16" };
     lanes.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / 8), overrides, constants });
+  } else if (variant === "matrix") {
+    expectDType("attention: qkv of variant matrix", qkv, "f16");
+    matrix.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / MATRIX_ROWS), constants });
   } else if (variant === "tile") {
     tile.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / TILE_ROWS), constants });
   } else {

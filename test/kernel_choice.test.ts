@@ -70,10 +70,12 @@ test("linear, quantised: the same, whatever the number of inputs", () => {
 });
 
 test("attention follows the subgroups", () => {
-  assert.equal(pickAttention(32, eight), "lanes");
-  assert.equal(pickAttention(32, gpu), "tile");
-  assert.equal(pickAttention(20, gpu), "rows");
-  assert.equal(pickAttention(32, varying), "rows");
+  assert.equal(pickAttention(32, true, eight), "lanes");
+  assert.equal(pickAttention(32, true, gpu), "tile");
+  assert.equal(pickAttention(32, true, matrices), "matrix");
+  assert.equal(pickAttention(32, false, matrices), "tile");
+  assert.equal(pickAttention(20, true, gpu), "rows");
+  assert.equal(pickAttention(32, true, varying), "rows");
 });
 
 test("causal attention: decoding has its own shader, unless the head is wider than its workgroup", () => {
@@ -81,6 +83,9 @@ test("causal attention: decoding has its own shader, unless the head is wider th
   assert.equal(pickCausalAttention({ tokens: 2, headDim: 64 }, wide), "rows");
   assert.equal(pickCausalAttention({ tokens: 8, headDim: 64 }, gpu), "tile");
   assert.equal(pickCausalAttention({ tokens: 8, headDim: 96 }, gpu), "rows");
+  assert.equal(pickCausalAttention({ tokens: 8, headDim: 128, half: true }, matrices), "matrix");
+  assert.equal(pickCausalAttention({ tokens: 8, headDim: 128 }, matrices), "tile");
+  assert.equal(pickCausalAttention({ tokens: 1, headDim: 128, half: true }, matrices), "decode");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 512 }, wide), "rows");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 64 }, eight), "lanes");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 20 }, eight), "decode");
