@@ -132,9 +132,9 @@ var<workgroup> tile: array<f16, 64>;
 @compute @workgroup_size(128) fn main(@builtin(local_invocation_index) thread: u32) {
   for (var i = thread; i < 8 * params.rows; i += 128) { tile[i] = f16(x[i]); }
   workgroupBarrier();
-  let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 8, 8>>(&tile, 0, false, 8);
-  let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 8, 8>>(&tile, 0, false, 8);
-  subgroupMatrixStore(&y, 0, subgroupMatrixMultiply<f32>(left, right), false, 8);
+  let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 8, 8>, row_major>(&tile, 0, 8);
+  let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 8, 8>, row_major>(&tile, 0, 8);
+  subgroupMatrixStore<row_major>(&y, 0, subgroupMatrixMultiply<f32>(left, right), 8);
 }`;
 
 test("a refused command is thrown, typed, by a later call, and the device goes on", async () => {
