@@ -19,7 +19,7 @@ const STOP = vlm.tokenizer.idOf("<|im_end|>") ?? 322;
 const scheduler = new Scheduler(vlm.model);
 
 /** Sees no pictures. */
-const eyes = { acquire: async () => new Map(), release() {} };
+const eyes = { acquire: async () => ({ tokens: new Map(), seen: Promise.resolve() }), release() {} };
 
 interface Setting {
   readonly sampling?: SamplingOptions;

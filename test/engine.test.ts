@@ -4,7 +4,7 @@ import { rmsNorm } from "../kernels/rms_norm.ts";
 import { DeviceLostError, GpuError, ShapeError } from "../src/errors.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
-import { sizeClass } from "../src/gpu/pool.ts";
+import { Pool, sizeClass } from "../src/gpu/pool.ts";
 import { checkHeader, prelude } from "../src/gpu/wgsl.ts";
 import { openNodeGpu } from "../src/node/adapter.ts";
 import { fromHalf, toHalf } from "../src/tensor/half.ts";
@@ -21,6 +21,16 @@ test("a scope frees what it does not return", () => {
   assert.equal(gpu.memory.used, before + sizeClass(200));
   gpu.release(kept);
   assert.equal(gpu.memory.used, before);
+});
+
+test("a trim takes what has lain longest, and leaves as much as was asked for", () => {
+  const pool = new Pool(null, 2 ** 20);
+  const [a, b, c] = [pool.take(1024), pool.take(2048), pool.take(1024)];
+  for (const block of [b, a, c]) pool.give(block);
+  pool.trim(2048);
+  assert.equal(pool.freeBytes, 2048);
+  assert.deepEqual([pool.take(1024), pool.take(1024)], [a, c]);
+  assert.notEqual(pool.take(2048), b);
 });
 
 test("a scope frees everything when its body throws", () => {
@@ -132,9 +142,9 @@ var<workgroup> tile: array<f16, 64>;
 @compute @workgroup_size(128) fn main(@builtin(local_invocation_index) thread: u32) {
   for (var i = thread; i < 8 * params.rows; i += 128) { tile[i] = f16(x[i]); }
   workgroupBarrier();
-  let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 8, 8>>(&tile, 0, false, 8);
-  let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 8, 8>>(&tile, 0, false, 8);
-  subgroupMatrixStore(&y, 0, subgroupMatrixMultiply<f32>(left, right), false, 8);
+  let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 8, 8>, row_major>(&tile, 0, 8);
+  let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 8, 8>, row_major>(&tile, 0, 8);
+  subgroupMatrixStore<row_major>(&y, 0, subgroupMatrixMultiply<f32>(left, right), 8);
 }`;
 
 test("a refused command is thrown, typed, by a later call, and the device goes on", async () => {

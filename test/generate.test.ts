@@ -36,6 +36,27 @@ test("an answer has text, tokens, usage and timings", async () => {
   assert.ok(result.timings.firstToken >= result.timings.prefill + result.timings.vision);
 });
 
+test("a prompt submitted behind its picture, as on a GPU of its own, gives the same answer", async () => {
+  using own = await FastVLM.load(path("models/fastvlm_hf"), { dtype: "f32", imageCacheBytes: 0 });
+  const ask = async () => {
+    const seen: number[] = [];
+    const onProgress = (at: { stage: string; done: number }) => void (at.stage === "images" && seen.push(at.done));
+    const result = await answer(own, { images: [PICTURE], prompt: "What is it?", maxTokens: 6, onProgress });
+    assert.ok(result.timings.vision > 0 && result.timings.prefill > 0);
+    return { seen, tokens: result.tokens };
+  };
+  const { adapter } = own.gpu;
+  const { software } = adapter;
+  const answers = [];
+  for (const value of [true, false]) {
+    Object.assign(adapter, { software: value });
+    answers.push(await ask());
+  }
+  Object.assign(adapter, { software });
+  assert.deepEqual(answers[0]!.seen, [0, 1]);
+  assert.deepEqual(answers[1], answers[0]);
+});
+
 test("a path, bytes and pixels of one picture give one answer", async () => {
   const bytes = new Uint8Array(readFileSync(PICTURE));
   const [a, b] = [

@@ -124,7 +124,7 @@ function generate(model: FastVLMModel, prompt: readonly PromptToken[], images: r
   const features = new Map(images.map((tokens, i) => [`${i}`, tokens]));
   const { vocabSize } = model.decoder.config;
   const sampler = new Sampler(gpu, {}, { vocabulary: vocabSize, columns: vocabSize, context: [] });
-  const eyes = { acquire: async () => features, release() {} };
+  const eyes = { acquire: async () => ({ tokens: features, seen: Promise.resolve() }), release() {} };
   const generation = new Generation(sequence, new Scheduler(model), { eyes, sampler, part });
   return {
     next: () => generation.next(),

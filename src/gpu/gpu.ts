@@ -207,11 +207,11 @@ export class Gpu {
     this.#pool.give(tensor.block);
   }
 
-  /** Gives freed memory back to the driver once it exceeds `maxFreeBytes`. */
+  /** Gives freed memory beyond `maxFreeBytes` back to the driver, first what has been of no use for longest. */
   trim(maxFreeBytes = 0): void {
     if (this.#pool.freeBytes <= maxFreeBytes || this.isDry) return;
     this.flush();
-    this.#pool.trim();
+    this.#pool.trim(maxFreeBytes);
     this.#stream?.groups.clear();
   }
 

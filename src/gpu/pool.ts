@@ -9,6 +9,8 @@ export interface Block {
   /** Absent while rehearsing: shapes and sizes are real, memory is not. */
   readonly buffer: GPUBuffer | null;
   readonly bytes: number;
+  /** When it was last given back, in gives so far. */
+  freed: number;
 }
 
 /**
@@ -21,6 +23,7 @@ export class Pool {
   readonly #device: GPUDevice | null;
   readonly #maxBytes: number;
   readonly #free = new Map<number, Block[]>();
+  #gives = 0;
   static #nextId = 1;
   /** Bytes of all blocks that exist, in use or free. */
   allocatedBytes = 0;
@@ -46,6 +49,7 @@ export class Pool {
 
   give(block: Block): void {
     this.usedBytes -= block.bytes;
+    block.freed = ++this.#gives;
     const stack = this.#free.get(block.bytes) ?? [];
     this.#free.set(block.bytes, stack);
     // Highest id first, so that pop() takes the lowest.
@@ -54,13 +58,16 @@ export class Pool {
     stack.splice(at, 0, block);
   }
 
-  /** Destroys all free blocks. Commands that use them must have been submitted. */
-  trim(): void {
-    for (const block of [...this.#free.values()].flat()) {
+  /** Destroys free blocks, those that have lain longest first, until the rest fit. Commands that use them must have been submitted. */
+  trim(maxFreeBytes: number): void {
+    const oldest = [...this.#free.values()].flat().sort((a, b) => a.freed - b.freed);
+    for (const block of oldest) {
+      if (this.freeBytes <= maxFreeBytes) return;
       block.buffer?.destroy();
       this.allocatedBytes -= block.bytes;
+      const stack = this.#free.get(block.bytes)!;
+      stack.splice(stack.indexOf(block), 1);
     }
-    this.#free.clear();
   }
 
   get freeBytes(): number {
@@ -81,7 +88,7 @@ export class Pool {
     this.allocatedBytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.allocatedBytes);
     this.allocations++;
-    return { id: Pool.#nextId++, buffer, bytes };
+    return { id: Pool.#nextId++, buffer, bytes, freed: 0 };
   }
 }
 

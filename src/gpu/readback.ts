@@ -3,14 +3,17 @@ import type { Tensor } from "../tensor/tensor.ts";
 /** Resolves with the promise's value. Node needs help here: see `patientWait` in `src/node/adapter.ts`. */
 export type Wait = <T>(promise: Promise<T>) => Promise<T>;
 
-/** Staging buffers up to this size are kept for the next read, so that a decode step allocates nothing. */
+/** Staging buffers of this size are kept for the next read, so that a decode step allocates nothing. */
 const KEPT_BYTES = 1 << 16;
+/** Of larger ones the last is kept, up to this size: memory that the host can map is slow to get, and pictures come in one size. */
+const MAX_LARGE_BYTES = 1 << 24;
 
 /** Copies tensors to the host. */
 export class Readback {
   readonly wait: Wait;
   readonly #device: GPUDevice;
   readonly #idle: GPUBuffer[] = [];
+  #large: GPUBuffer | undefined;
 
   constructor(device: GPUDevice, wait: Wait) {
     this.#device = device;
@@ -27,8 +30,7 @@ export class Readback {
         await this.wait(staging.mapAsync(GPUMapMode.READ, 0, bytes));
         const copy = staging.getMappedRange(0, bytes).slice(0);
         staging.unmap();
-        if (staging.size === KEPT_BYTES) this.#idle.push(staging);
-        else staging.destroy();
+        this.#keep(staging);
         return copy;
       } catch (error) {
         staging.destroy();
@@ -37,9 +39,23 @@ export class Readback {
     };
   }
 
+  #keep(staging: GPUBuffer): void {
+    if (staging.size === KEPT_BYTES) {
+      this.#idle.push(staging);
+    } else if (staging.size <= MAX_LARGE_BYTES) {
+      this.#large?.destroy();
+      this.#large = staging;
+    } else staging.destroy();
+  }
+
   #take(bytes: number): GPUBuffer {
-    const kept = bytes <= KEPT_BYTES ? this.#idle.pop() : undefined;
     const { MAP_READ, COPY_DST } = GPUBufferUsage;
+    if (bytes > KEPT_BYTES && this.#large && bytes <= this.#large.size) {
+      const large = this.#large;
+      this.#large = undefined;
+      return large;
+    }
+    const kept = bytes <= KEPT_BYTES ? this.#idle.pop() : undefined;
     return kept ?? this.#device.createBuffer({ size: Math.max(bytes, KEPT_BYTES), usage: MAP_READ | COPY_DST });
   }
 }

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { AdapterError } from "../errors.ts";
+import { summarize } from "../gpu/device.ts";
 import { Gpu } from "../gpu/gpu.ts";
+import type { Wait } from "../gpu/readback.ts";
 import { findSwiftShader, SWIFTSHADER_PACKAGE } from "./swiftshader.ts";
 import { hasVulkanLoader, loadLibrary } from "./vulkan.ts";
 
@@ -42,7 +44,7 @@ export async function findAdapter(): Promise<FoundAdapter> {
 /** Opens the engine on the best adapter of this machine. */
 export async function openNodeGpu({ profile = false }: { profile?: boolean } = {}): Promise<Gpu> {
   const { adapter } = await findAdapter();
-  return Gpu.open(adapter, { wait: patientWait, profile });
+  return Gpu.open(adapter, { wait: summarize(adapter).software ? patientWait : alertWait, profile });
 }
 
 /** What to install for an adapter, or for a better one: one sentence. */
@@ -118,36 +120,50 @@ async function openInstance(dawn: Dawn, how: string): Promise<FoundAdapter | nul
   return { adapter, how };
 }
 
+/** Milliseconds: how long a wait spins, and how long it naps between looks then and later. */
+interface Patience {
+  readonly spin: number;
+  readonly nap: number;
+  /** Waits longer than this sleep instead. */
+  readonly short: number;
+  readonly sleep: number;
+}
+
 /**
  * Waits for the GPU without burning a core. Node's WebGPU completes promises from a busy loop of immediates; on a CPU
  * adapter that loop takes time from the very work it waits for. Short waits spin, longer ones sleep between looks; waits
  * that overlap sleep together, as long as the oldest of them may.
  */
-export async function patientWait<T>(promise: Promise<T>): Promise<T> {
-  const wait = { since: performance.now() };
-  waits.add(wait);
-  if (!looking) void look();
-  try {
-    return await promise;
-  } finally {
-    waits.delete(wait);
-  }
-}
+export const patientWait: Wait = waiter({ spin: 0.2, nap: 0.05, short: 5, sleep: 0.5 });
 
-/** Oldest first. */
-const waits = new Set<{ readonly since: number }>();
-let looking = false;
+/** The same for a GPU of its own: a step takes it a millisecond or two, of which a nap would be a good part. */
+const alertWait: Wait = waiter({ spin: 3, nap: 0.05, short: 100, sleep: 0.2 });
 
-async function look(): Promise<void> {
-  looking = true;
-  for (;;) {
-    await new Promise((resolve) => setImmediate(resolve));
-    const [oldest] = waits;
-    if (!oldest) break;
-    const waited = performance.now() - oldest.since;
-    if (waited > 0.2) Atomics.wait(SLEEPER, 0, 0, waited > 5 ? 0.5 : 0.05);
-  }
-  looking = false;
+function waiter({ spin, nap, short, sleep }: Patience): Wait {
+  /** Oldest first. */
+  const waits = new Set<{ readonly since: number }>();
+  let looking = false;
+  const look = async (): Promise<void> => {
+    looking = true;
+    for (;;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const [oldest] = waits;
+      if (!oldest) break;
+      const waited = performance.now() - oldest.since;
+      if (waited > spin) Atomics.wait(SLEEPER, 0, 0, waited > short ? sleep : nap);
+    }
+    looking = false;
+  };
+  return async (promise) => {
+    const wait = { since: performance.now() };
+    waits.add(wait);
+    if (!looking) void look();
+    try {
+      return await promise;
+    } finally {
+      waits.delete(wait);
+    }
+  };
 }
 
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));

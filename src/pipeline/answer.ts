@@ -1,6 +1,6 @@
 import { InputError } from "../errors.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
-import { Generation, type GenerationOptions } from "./generation.ts";
+import { type Eyes, Generation, type GenerationOptions } from "./generation.ts";
 import { Glances } from "./glances.ts";
 import type { Loaded } from "./load.ts";
 import type { Picture } from "./picture.ts";
@@ -116,7 +116,7 @@ function samplerFor({ gpu, model, tokenizer }: Loaded, { prompt, options }: Ques
 }
 
 function generationFor(
-  { vision, scheduler }: Loaded,
+  { gpu, vision, scheduler }: Loaded,
   question: Question,
   parts: Pick<GenerationOptions, "sampler" | "constraint" | "trace">,
 ): Generation {
@@ -124,12 +124,16 @@ function generationFor(
   const { signal, onProgress, maxTokens = DEFAULT_MAX_TOKENS } = options;
   const { trace } = parts;
   const during = trace && ((record: () => void) => trace.during(record));
-  const eyes = {
-    acquire: () => {
+  // A GPU that is the CPU reads for seconds: an abort shall not have to wait for what was submitted behind a look.
+  const isAhead = !gpu.adapter.software && !during;
+  const eyes: Eyes = {
+    acquire: async () => {
       const needed = new Set(sequence.unreadSlots().map(({ key }) => key));
       const pictures = picturesOf(question).filter(({ key }) => needed.has(key));
       const onSeen = onProgress && ((done: number) => onProgress({ stage: "images", done, total: needed.size }));
-      return vision.acquire(pictures, { signal, during, onSeen });
+      const options = { signal, during, onSeen };
+      if (isAhead) return vision.look(pictures, options);
+      return { tokens: await vision.acquire(pictures, options), seen: Promise.resolve() };
     },
     release: vision.release.bind(vision),
   };

@@ -4,10 +4,11 @@ import type { Scheduler, Speaker } from "./scheduler.ts";
 import type { ReadOptions, Sequence } from "./sequence.ts";
 import type { Constraint } from "./structured.ts";
 import type { Trace } from "./trace.ts";
+import type { Look } from "./vision.ts";
 
 /** Gives out the image tokens that a sequence's unread slots stand for, and takes them back. */
 export interface Eyes {
-  acquire(): Promise<ReadonlyMap<string, Tensor>>;
+  acquire(): Promise<Look>;
   release(features: ReadonlyMap<string, Tensor>): void;
 }
 
@@ -129,8 +130,11 @@ export class Generation implements Speaker {
   async #read(): Promise<void> {
     const { eyes, trace, part, signal, onPart } = this.#options;
     const started = performance.now();
-    const features = await eyes.acquire();
-    this.visionMs += performance.now() - started;
+    const { tokens: features, seen } = await eyes.acquire();
+    const looked = seen.then(() => {
+      this.visionMs += performance.now() - started;
+    });
+    looked.catch(() => undefined); // should reading fail first
     try {
       const only = this.#token ? "logits" : undefined;
       await this.sequence.read(features, (logits) => this.choose(logits), {
@@ -143,5 +147,6 @@ export class Generation implements Speaker {
       eyes.release(features);
     }
     this.chosen(this.sequence.cache.gpu.readU32(this.token).then(([token]) => token!));
+    await looked;
   }
 }

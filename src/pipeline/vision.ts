@@ -16,6 +16,13 @@ export interface SeeOptions {
   readonly onSeen?: ((pictures: number) => void) | undefined;
 }
 
+/** Image tokens f32 [N, D] by key, on the GPU for whatever is submitted from now on. */
+export interface Look {
+  readonly tokens: ReadonlyMap<string, Tensor>;
+  /** Resolves when they have been computed; rejects when that failed. */
+  readonly seen: Promise<void>;
+}
+
 /** Turns pictures into image tokens, no picture twice as long as its tokens are kept. */
 export class Vision {
   readonly cache: ImageCache;
@@ -36,17 +43,30 @@ export class Vision {
    *
    * @param pictures whose keys are known
    */
-  async acquire(pictures: readonly Picture[], options: SeeOptions = {}): Promise<Map<string, Tensor>> {
+  async acquire(pictures: readonly Picture[], options: SeeOptions = {}): Promise<ReadonlyMap<string, Tensor>> {
+    const { tokens, seen } = await this.look(pictures, options);
+    try {
+      await seen;
+      options.signal?.throwIfAborted();
+      return tokens;
+    } catch (error) {
+      this.release(tokens);
+      throw error;
+    }
+  }
+
+  /** The same, as soon as the last look has been submitted. */
+  async look(pictures: readonly Picture[], options: SeeOptions = {}): Promise<Look> {
     const unique = [...new Map(pictures.map((picture) => [picture.key, picture])).values()];
     const found = new Map<string, Tensor>();
-    if (unique.length === 0) return found;
+    if (unique.length === 0) return { tokens: found, seen: Promise.resolve() };
     const look = this.#turn.then(() => this.#lookAtAll(unique, found, options));
-    this.#turn = look.catch(() => undefined);
+    this.#turn = look.then(({ seen }) => seen).catch(() => undefined);
     try {
-      await look;
-      return found;
+      const { seen } = await look;
+      return { tokens: found, seen };
     } catch (error) {
-      for (const key of found.keys()) this.cache.release(key);
+      this.release(found);
       throw error;
     }
   }
@@ -55,7 +75,11 @@ export class Vision {
     for (const key of features.keys()) this.cache.release(key);
   }
 
-  async #lookAtAll(pictures: readonly Picture[], found: Map<string, Tensor>, options: SeeOptions): Promise<void> {
+  async #lookAtAll(
+    pictures: readonly Picture[],
+    found: Map<string, Tensor>,
+    options: SeeOptions,
+  ): Promise<Pick<Look, "seen">> {
     const { signal, during, onSeen } = options;
     const unseen: Picture[] = [];
     for (const picture of pictures) {
@@ -64,14 +88,15 @@ export class Vision {
       else unseen.push(picture);
     }
     onSeen?.(found.size);
+    let seen = Promise.resolve();
     while (unseen.length > 0) {
+      await seen;
       signal?.throwIfAborted();
       const batch = unseen.splice(0, this.#batchOf(unseen));
-      for (const [key, tokens] of await this.#look(batch, options)) found.set(key, this.cache.add(key, tokens));
-      await this.#gpu.settled();
-      onSeen?.(found.size);
+      for (const [key, tokens] of await this.#encode(batch, options)) found.set(key, this.cache.add(key, tokens));
+      seen = this.#gpu.settled().then(() => onSeen?.(found.size));
     }
-    signal?.throwIfAborted();
+    return { seen };
   }
 
   /** How many of the first pictures, all of one view, go through the tower at once. */
@@ -86,7 +111,7 @@ export class Vision {
   }
 
   /** Pictures of one view → their tokens [N, D], each in memory of its own. */
-  async #look(batch: readonly Picture[], { signal, during = run }: SeeOptions): Promise<[string, Tensor][]> {
+  async #encode(batch: readonly Picture[], { signal, during = run }: SeeOptions): Promise<[string, Tensor][]> {
     const { view } = batch[0]!;
     const { side } = view;
     const squares: Square[] = [];
