@@ -14,6 +14,8 @@ import embedQuantized from "./embed_quantized.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
+import linearQuantizedTeam from "./linear_quantized_team.ref.ts";
+import linearTeam from "./linear_team.ref.ts";
 import quantize from "./quantize.ref.ts";
 import resize from "./resize.ref.ts";
 import rmsNorm from "./rms_norm.ref.ts";
@@ -36,6 +38,8 @@ export const suites: readonly AnySuite[] = [
   layerNorm,
   linear,
   linearQuantized,
+  linearQuantizedTeam,
+  linearTeam,
   quantize,
   resize,
   rmsNorm,

@@ -21,6 +21,14 @@ const lanes = defineKernel({
   features: ["subgroups"],
 });
 
+/** A root-mean-square norm, as an option of what reads its result. */
+export interface Norm {
+  /** [C] */
+  readonly weight: Tensor;
+  /** Added to the mean square, before the root. */
+  readonly eps: number;
+}
+
 export type RmsNormVariant = "group" | "lanes";
 
 /**
