@@ -20,6 +20,7 @@ import quantize from "./quantize.ref.ts";
 import resize from "./resize.ref.ts";
 import rmsNorm from "./rms_norm.ref.ts";
 import ropeKv from "./rope_kv.ref.ts";
+import rotaryAttention from "./rotary_attention.ref.ts";
 import sample from "./sample.ref.ts";
 import sampleLogprobs from "./sample_logprobs.ref.ts";
 import swiglu from "./swiglu.ref.ts";
@@ -44,6 +45,7 @@ export const suites: readonly AnySuite[] = [
   resize,
   rmsNorm,
   ropeKv,
+  rotaryAttention,
   sample,
   sampleLogprobs,
   swiglu,

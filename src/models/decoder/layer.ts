@@ -1,7 +1,6 @@
-import { causalAttention } from "../../../kernels/causal_attention.ts";
 import { linear, linearSwiglu } from "../../../kernels/linear.ts";
 import { type Norm, rmsNorm } from "../../../kernels/rms_norm.ts";
-import { ropeAndCache } from "../../../kernels/rope_kv.ts";
+import { rotaryAttention } from "../../../kernels/rotary_attention.ts";
 import { swiglu } from "../../../kernels/swiglu.ts";
 import type { Weights } from "../../../weights/weights.ts";
 import type { Matrix } from "../../tensor/quantized.ts";
@@ -106,9 +105,8 @@ class Attention {
     gpu.mark(`${this.#name}.qkv_proj`, qkv);
     const mixed = qkv.like([qkv.shape[0]!, heads * headDim]);
     for (const { rope, keys, values, start, row, tokens } of sequences) {
-      const layout = { heads, kvHeads, headDim, start, row, tokens };
-      ropeAndCache(qkv, rope, keys, values, { ...layout, rotaryDim });
-      causalAttention(qkv, keys, values, layout, mixed);
+      const layout = { heads, kvHeads, headDim, rotaryDim, start, row, tokens };
+      rotaryAttention(qkv, rope, keys, values, layout, mixed);
     }
     gpu.mark(`${this.#name}.attn_out`, mixed);
     return linear(mixed, this.#out, { residual });
