@@ -2,8 +2,8 @@ import { argmax } from "../../kernels/argmax.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import { rehearseResize } from "./resize.ts";
 
-/** Prompt lengths that pipelines are compiled for: 16 serves any of at least 8, and no LongRoPE switch is so early. */
-const LENGTHS = [16, 1];
+/** Prompt lengths that pipelines are compiled for: 16 serves any above 8, and no LongRoPE switch is so early. */
+const LENGTHS = [16, 8, 4, 2, 1];
 
 /** Passes that shaders are timed for: decoding, a picture with a question, and answers decoded together. */
 export const TUNED_LENGTHS = [1, 288, 2, 4, 8, 16, 32];
