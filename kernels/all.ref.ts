@@ -15,10 +15,13 @@ import halfRows from "./half_rows.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
+import linearQuantizedTeam from "./linear_quantized_team.ref.ts";
+import linearTeam from "./linear_team.ref.ts";
 import quantize from "./quantize.ref.ts";
 import resize from "./resize.ref.ts";
 import rmsNorm from "./rms_norm.ref.ts";
 import ropeKv from "./rope_kv.ref.ts";
+import rotaryAttention from "./rotary_attention.ref.ts";
 import sample from "./sample.ref.ts";
 import sampleLogprobs from "./sample_logprobs.ref.ts";
 import scaleBytes from "./scale_bytes.ref.ts";
@@ -39,10 +42,13 @@ export const suites: readonly AnySuite[] = [
   layerNorm,
   linear,
   linearQuantized,
+  linearQuantizedTeam,
+  linearTeam,
   quantize,
   resize,
   rmsNorm,
   ropeKv,
+  rotaryAttention,
   sample,
   sampleLogprobs,
   scaleBytes,

@@ -2,7 +2,7 @@ import { defineKernel } from "../src/gpu/kernel.ts";
 import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
 import { BYTES, type DType, expectDType, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
-import { FORMATS } from "./linear_quantized.ts";
+import { FORMATS } from "./quant_formats.ts";
 
 const kernel = defineKernel({
   name: "embed_quantized",

@@ -6,9 +6,12 @@ import { BYTES, expectDType, expectShape, type Tensor } from "../src/tensor/tens
 import { rowChunks } from "./chunks.ts";
 import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
-import { linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
+import { fusedSwiglu, linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
+import { isTeam, linearTeam, type TeamVariant, teamCandidates } from "./linear_team.ts";
 import { hasMatrices, isMatrix, MATRIX_TILES, type MatrixVariant, matrixCandidates } from "./matrices.ts";
+import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
+import { swiglu } from "./swiglu.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", scale: "read?", residual: "read?", y: "update" } as const;
 const PARAMS = { rows: "u32", inputs: "u32", outputs: "u32", first: "u32", stride: "u32" } as const;
@@ -94,6 +97,7 @@ export type LinearVariant =
   | keyof typeof TILE_QUADS
   | MatrixVariant
   | keyof typeof ROW_SIZES
+  | TeamVariant
   | "lanes"
   | "lanes_tall"
   | "lanes_row";
@@ -123,9 +127,11 @@ export function linearCandidates(
     if (rows < 8) return ["lanes", "row"];
     return rows >= TALL_ROWS && outputs % QUAD === 0 ? ["lanes_tall", "lanes"] : ["lanes"];
   }
-  if (rows === 1 && isQuads) return ["row", "row_32", "row_256"];
-  if (rows < 8 && isQuads) return ["row", "row_32", "row_256", "tile"];
-  return [...manyRows(rows, inputs, outputs, half, adapter), ...(rows <= 32 && isQuads ? (["row"] as const) : [])];
+  const teams = teamCandidates({ rows, inputs, outputs }, adapter);
+  if (rows === 1 && isQuads) return [...teams, "row", "row_32", "row_256"];
+  if (rows < 8 && isQuads) return [...teams, "row", "row_32", "row_256", "tile"];
+  const few = rows <= 32 && isQuads ? (["row"] as const) : [];
+  return [...(rows === 8 ? teams : []), ...manyRows(rows, inputs, outputs, half, adapter), ...few];
 }
 
 function manyRows(
@@ -137,12 +143,12 @@ function manyRows(
 ): readonly LinearVariant[] {
   // Adapters that are CPUs take long to compile what pays off on GPUs only.
   if (adapter.software || inputs % 4 !== 0 || outputs % QUAD !== 0) return ["tile"];
-  const tiles: readonly LinearVariant[] = rows > 64 ? ["tile_vec4", "tile_tall", "tile"] : ["tile_vec4", "tile"];
+  const tiles: readonly LinearVariant[] = rows > 32 ? ["tile_vec4", "tile_tall", "tile"] : ["tile_vec4", "tile"];
   return half && inputs % 8 === 0 && hasMatrices(adapter) ? [...matrixCandidates(rows), ...tiles] : tiles;
 }
 
 /**
- * `y = residual + scale · act(x · weightᵀ + bias)` over the last axis; sums in f32.
+ * `y = residual + scale · act(norm(x) · weightᵀ + bias)` over the last axis; sums in f32.
  *
  * Element types may differ from tensor to tensor, and each may be larger than one binding.
  *
@@ -158,27 +164,55 @@ export function linear(x: Tensor, weight: Matrix, options: LinearOptions = {}): 
 }
 
 /** `linear` with the choices it makes left to the caller, for tests and benchmarks. */
-export function linearBy(plan: LinearPlan, x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
-  const { gpu } = x;
-  const { bias, scale, residual, dtype = x.dtype } = options;
+export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
+  const { gpu } = input;
+  const { norm, bias, scale, residual, dtype = input.dtype } = options;
   const { O, C } = weight.dims("O C");
-  const rows = x.size / C;
-  const shape = [...x.shape.slice(0, -1), O];
-  expectShape("linear: x", x, [...x.shape.slice(0, -1), C]);
+  const rows = input.size / C;
+  const shape = [...input.shape.slice(0, -1), O];
+  expectShape("linear: x", input, [...input.shape.slice(0, -1), C]);
   if (bias) expectShape("linear: bias", bias, [O]);
   if (scale) expectShape("linear: scale", scale, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
-  const { maxBytes = gpu.maxBindingBytes, variant = choose(x, rows, weight, options) } = plan;
+  const { maxBytes = gpu.maxBindingBytes, variant = choose(input, rows, weight, options) } = plan;
   if (isMatrix(variant)) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
+  const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
   for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
     for (const [first, end] of rowChunks(O, [C * BYTES[weight.dtype]], maxBytes, QUAD)) {
-      launch(variant, { ...part, weight: weight.rows(first, end), bias, scale }, first, options.activation ?? "none");
+      const tensors = { ...part, weight: weight.rows(first, end), bias };
+      if (isTeam(variant)) linearTeam(variant, { ...tensors, norm: norm?.weight }, { first, eps: norm?.eps });
+      else launch(variant, { ...tensors, scale }, first, options.activation ?? "none");
     }
   }
+  return y;
+}
+
+/**
+ * `swiglu(norm(x) · weightᵀ)`, in one run where a shader does it. See `swiglu`.
+ *
+ * @param x       [T, C]
+ * @param weight  [2I, C], gates, then ups; or quantised
+ * @returns       [T, I]
+ */
+export function linearSwiglu(x: Tensor, weight: Matrix, norm?: Norm): Tensor {
+  const fused = weight instanceof QuantizedTensor ? fusedSwiglu(x, weight, norm) : teamSwiglu(x, weight, norm);
+  return fused ?? swiglu(linear(x, weight, { norm }));
+}
+
+/** `linearSwiglu` of numbers in one run; undefined where the shape or the adapter has it in two. */
+export function teamSwiglu(x: Tensor, weight: Tensor, norm?: Norm, variant?: TeamVariant): Tensor | undefined {
+  const { T, C } = x.dims("T C");
+  const { O } = weight.dims("O inputs");
+  expectShape("linear: weight", weight, [O, C]);
+  const chosen = variant ?? choose(x, T, weight, { norm });
+  if (!isTeam(chosen) || O % 2 !== 0 || weight.bytes > x.gpu.maxBindingBytes) return undefined;
+  const y = x.like([T, O / 2]);
+  const tensors = { x, norm: norm?.weight, weight, bias: undefined, residual: undefined, y };
+  linearTeam(chosen, tensors, { eps: norm?.eps, swiglu: true });
   return y;
 }
 
@@ -186,16 +220,13 @@ function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions)
   const { O, C } = weight.dims("O C");
   const { choices, adapter } = x.gpu;
   const group = `linear ${x.dtype} ${weight.dtype} rows ${rowClass(rows)}`;
-  const half = weight.dtype === "f16";
-  return choices.pick(
-    group,
-    `${C}x${O}`,
-    linearCandidates({ rows, inputs: C, outputs: O, half }, adapter),
-    (variant) => {
-      const residual = options.residual && standIn(options.residual);
-      linearBy({ variant }, standIn(x), weight, { ...options, residual });
-    },
-  );
+  const all = linearCandidates({ rows, inputs: C, outputs: O, half: weight.dtype === "f16" }, adapter);
+  // Teams serve language models, which need neither.
+  const candidates = options.activation || options.scale ? all.filter((variant) => !isTeam(variant)) : all;
+  return choices.pick(group, `${C}x${O}`, candidates, (variant) => {
+    const residual = options.residual && standIn(options.residual);
+    linearBy({ variant }, standIn(x), weight, { ...options, residual });
+  });
 }
 
 interface LinearTensors {
@@ -209,7 +240,7 @@ interface LinearTensors {
 
 /** One dispatch; `first` is the output that the weight's first row belongs to. */
 function launch(
-  variant: LinearVariant,
+  variant: Exclude<LinearVariant, TeamVariant>,
   tensors: LinearTensors,
   first: number,
   activation: keyof typeof ACTIVATIONS,

@@ -121,7 +121,7 @@ export default defineSuite<Case>({
   },
   run({ x, bias, residual, ...codes }, { format, inputs, outputs, variant, maxBytes, swiglu }) {
     const weight = quantizedTensor(codes, format, [outputs, inputs]);
-    if (swiglu) return fusedSwiglu(x!, weight, variant)!;
+    if (swiglu) return fusedSwiglu(x!, weight, undefined, variant)!;
     const plan = { ...(variant && { variant }), ...(maxBytes && { maxBytes }) };
     return linearQuantizedBy(plan, x!, weight, { bias, residual });
   },

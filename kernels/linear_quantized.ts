@@ -1,12 +1,20 @@
 import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel, MAX_UNIFORM_BYTES } from "../src/gpu/kernel.ts";
-import { GROUP, type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
+import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
+import {
+  isQuantizedTeam,
+  linearQuantizedTeam,
+  type QuantizedTeamVariant,
+  quantizedTeamCandidates,
+} from "./linear_quantized_team.ts";
 import { hasMatrices, isMatrix, MATRIX_TILES, type MatrixVariant, matrixCandidates } from "./matrices.ts";
+import { FORMATS } from "./quant_formats.ts";
+import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
 
 const BUFFERS = {
@@ -65,17 +73,23 @@ const lanesRow = defineKernel({
   features: ["subgroups"],
 });
 
-/** The number by which shaders know a format. */
-export const FORMATS = { int4: 0, "int4-affine": 1, int8: 2 } as const;
 /** Outputs in a block of codes. */
 const BLOCK = 8;
 
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
-export type QuantizedVariant = "tile" | MatrixVariant | keyof typeof ROW_SIZES | "lanes" | "lanes_row";
+export type QuantizedVariant =
+  | "tile"
+  | MatrixVariant
+  | keyof typeof ROW_SIZES
+  | QuantizedTeamVariant
+  | "lanes"
+  | "lanes_row";
 
 export interface QuantizedOptions {
+  /** Of `x`, before all else. */
+  readonly norm?: Norm | undefined;
   /** [O] */
   readonly bias?: Tensor | undefined;
   /** [..., O], added last. */
@@ -101,13 +115,15 @@ export function quantizedCandidates(
     if (rows === 1) return ["lanes_row", "row"];
     return rows < 8 ? ["lanes", "row"] : ["lanes"];
   }
-  if (rows === 1) return ["row", "row_32", "row_256"];
-  if (rows < 8) return ["row", "row_32", "row_256", "tile"];
+  const teams = quantizedTeamCandidates(rows, adapter);
+  if (rows === 1) return [...teams, "row", "row_32", "row_256"];
+  if (rows <= 8)
+    return [...teams, ...(rows < 8 ? (["row", "row_32", "row_256", "tile"] as const) : (["tile", "row"] as const))];
   return rows <= 32 ? ["tile", "row"] : ["tile"];
 }
 
 /**
- * `y = residual + x · weightᵀ + bias` over the last axis, the weights of a few bits; sums in f32. Weights become numbers in
+ * `y = residual + norm(x) · weightᵀ + bias` over the last axis, the weights of a few bits; sums in f32. Weights become numbers in
  * registers, never in memory.
  *
  * @param x       [..., C]
@@ -122,22 +138,23 @@ export function linearQuantized(x: Tensor, weight: QuantizedTensor, options: Qua
 /** `linearQuantized` with the choices it makes left to the caller, for tests and benchmarks. */
 export function linearQuantizedBy(
   plan: QuantizedPlan,
-  x: Tensor,
+  input: Tensor,
   weight: QuantizedTensor,
   options: QuantizedOptions = {},
 ): Tensor {
-  const { gpu } = x;
-  const { bias, residual, dtype = x.dtype } = options;
+  const { gpu } = input;
+  const { norm, bias, residual, dtype = input.dtype } = options;
   const [O, C] = weight.shape;
-  const rows = x.size / C;
-  const shape = [...x.shape.slice(0, -1), O];
-  expectShape("linear: x", x, [...x.shape.slice(0, -1), C]);
+  const rows = input.size / C;
+  const shape = [...input.shape.slice(0, -1), O];
+  expectShape("linear: x", input, [...input.shape.slice(0, -1), C]);
   if (bias) expectShape("linear: bias", bias, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
+  const { maxBytes = gpu.maxBindingBytes, variant: wanted = choose(input, rows, weight, options) } = plan;
+  const variant = served(wanted, input);
+  const x = norm && !isQuantizedTeam(variant) ? rmsNorm(input, norm.weight, norm.eps) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
-  const { maxBytes = gpu.maxBindingBytes, variant: wanted = choose(x, rows, weight, options) } = plan;
-  const variant = served(wanted, x);
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
   const [blocks = 0] = weight.codes.shape;
   const blockBytes = [weight.codes.bytes / blocks, weight.scales.bytes / blocks];
@@ -145,29 +162,43 @@ export function linearQuantizedBy(
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
     for (const [first, end] of rowChunks(blocks, blockBytes, maxBytes)) {
       const slice = weight.rows(first * BLOCK, Math.min(end * BLOCK, O));
-      launch(variant, { ...part, bias }, slice, first * BLOCK);
+      if (isQuantizedTeam(variant)) {
+        const tensors = { ...part, bias, norm: norm?.weight };
+        linearQuantizedTeam(variant, slice, tensors, { first: first * BLOCK, eps: norm?.eps });
+      } else launch(variant, { ...part, bias }, slice, first * BLOCK);
     }
   }
   return y;
 }
 
 /**
- * `swiglu(x · weightᵀ)` in one run: a gate and what it gates meet in registers. See `swiglu`.
+ * `swiglu(norm(x) · weightᵀ)` in one run: a gate and what it gates meet in registers. See `swiglu`.
  *
  * @param x       [T, C]
  * @param weight  [2I, C]: gates, then ups
- * @returns       [T, I]; undefined where no shader does it, which is so for many rows, for numbers, and for odd sizes
+ * @returns       [T, I]; undefined where no shader does it, which is so for many rows and for odd sizes
  */
-export function fusedSwiglu(x: Tensor, weight: Matrix, variant?: QuantizedVariant): Tensor | undefined {
-  if (!(weight instanceof QuantizedTensor)) return undefined;
-  const { gpu } = x;
-  const { T, C } = x.dims("T C");
+export function fusedSwiglu(
+  input: Tensor,
+  weight: QuantizedTensor,
+  norm?: Norm,
+  variant?: QuantizedVariant,
+): Tensor | undefined {
+  const { gpu } = input;
+  const { T, C } = input.dims("T C");
   const [O, inputs] = weight.shape;
-  expectShape("linear: x", x, [T, inputs]);
-  const chosen = served(variant ?? choose(x, T, weight, {}), x);
+  expectShape("linear: x", input, [T, inputs]);
+  const chosen = served(variant ?? choose(input, T, weight, { norm }), input);
   const isBound = Math.max(weight.codes.bytes, weight.scales.bytes) <= gpu.maxBindingBytes;
-  if (!isBound || O % (2 * BLOCK) !== 0 || !isFew(chosen)) return undefined;
-  const y = x.like([T, O / 2]);
+  if (!isBound || O % (2 * BLOCK) !== 0) return undefined;
+  const y = input.like([T, O / 2]);
+  if (isQuantizedTeam(chosen)) {
+    const tensors = { x: input, norm: norm?.weight, bias: undefined, residual: undefined, y };
+    linearQuantizedTeam(chosen, weight, tensors, { eps: norm?.eps, swiglu: true });
+    return y;
+  }
+  if (!isFew(chosen)) return undefined;
+  const x = norm ? rmsNorm(input, norm.weight, norm.eps) : input;
   const { codes, scales, format } = weight;
   const tensors = { x, codes, scales, bias: undefined, residual: undefined, y };
   const params = { rows: T, inputs: C, outputs: O, first: 0, stride: O / 2, groups: 2 * Math.ceil(C / GROUP / 2) };
@@ -207,7 +238,12 @@ interface Tensors {
 }
 
 /** One dispatch; `first` is the output that the weight's first row belongs to. */
-function launch(variant: QuantizedVariant, tensors: Tensors, weight: QuantizedTensor, first: number): void {
+function launch(
+  variant: Exclude<QuantizedVariant, QuantizedTeamVariant>,
+  tensors: Tensors,
+  weight: QuantizedTensor,
+  first: number,
+): void {
   const { codes, scales, format } = weight;
   const [outputs, inputs] = weight.shape;
   const rows = tensors.x.shape[0]!;

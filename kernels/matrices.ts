@@ -22,5 +22,5 @@ export const isMatrix = (variant: string): variant is MatrixVariant => variant i
 /** The variants for this many rows; fewer than 16 leave most of a tile empty. */
 export function matrixCandidates(rows: number): readonly MatrixVariant[] {
   if (rows < 16) return [];
-  return rows > 64 ? ["matrix", "matrix_deep", "matrix_tall"] : ["matrix_deep", "matrix"];
+  return rows > 32 ? ["matrix", "matrix_deep", "matrix_tall"] : ["matrix_deep", "matrix"];
 }

@@ -3,7 +3,7 @@ import { defineKernel } from "../src/gpu/kernel.ts";
 import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { FLOAT_BYTES, type FloatDType } from "../weights/convert.ts";
-import { FORMATS } from "./linear_quantized.ts";
+import { FORMATS } from "./quant_formats.ts";
 
 const kernel = defineKernel({
   name: "quantize",

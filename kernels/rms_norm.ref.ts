@@ -1,5 +1,5 @@
 import { defineSuite } from "./case.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { hasEightLanes, hasSubgroups } from "./lanes.ts";
 import { type RmsNormVariant, rmsNormBy } from "./rms_norm.ts";
 
 export function rmsNormRef(x: ArrayLike<number>, weight: ArrayLike<number>, eps: number): Float64Array {
@@ -34,15 +34,24 @@ const ODD: readonly Case[] = [
   { variant: "lanes", rows: 3, dim: 12 }, // fewer vectors than lanes
   { variant: "lanes", rows: 2, dim: 100 }, // lanes with different numbers of vectors
   { variant: "lanes", rows: 65537, dim: 4 },
+  { variant: "subgroup", rows: 3, dim: 12 },
+  { variant: "subgroup", rows: 2, dim: 1028 }, // one vector past a workgroup
+  { variant: "subgroup", rows: 65537, dim: 4 },
 ];
 
 export default defineSuite<Case>({
   name: "rms_norm",
-  cases: [...(["group", "lanes"] as const).flatMap((variant) => MODELS.map((c): Case => ({ ...c, variant }))), ...ODD],
+  cases: [
+    ...(["group", "lanes", "subgroup"] as const).flatMap((variant) => MODELS.map((c): Case => ({ ...c, variant }))),
+    ...ODD,
+  ],
   inputs: ({ rows, dim }, random) => ({ x: random([rows, dim]), weight: random([dim]) }),
   run: ({ x, weight }, { variant }) => rmsNormBy(variant, x!, weight!, EPS),
   reference: ({ x, weight }) => rmsNormRef(x!, weight!, EPS),
   tolerance: { f32: 1e-12, f16: 1e-6 },
   bytes: ({ rows, dim }, element) => 2 * rows * dim * element,
-  supports: ({ adapter }, { variant }) => variant === "group" || hasEightLanes(adapter),
+  supports({ adapter }, { variant }) {
+    if (variant === "subgroup") return hasSubgroups(adapter);
+    return variant === "group" || hasEightLanes(adapter);
+  },
 });

@@ -1,6 +1,7 @@
+import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { hasEightLanes, hasSubgroups } from "./lanes.ts";
 
 const BUFFERS = { x: "read", weight: "read", y: "write" } as const;
 const PARAMS = { rows: "u32", dim: "u32", eps: "f32" } as const;
@@ -21,7 +22,32 @@ const lanes = defineKernel({
   features: ["subgroups"],
 });
 
-export type RmsNormVariant = "group" | "lanes";
+const subgroup = defineKernel({
+  name: "rms_norm_subgroup",
+  source: new URL("../shaders/rms_norm_subgroup.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: PARAMS,
+  overrides: ["WORKGROUP_SIZE"],
+  features: ["subgroups"],
+});
+
+const KERNELS = { group, lanes, subgroup };
+
+/** A root-mean-square norm, as an option of what reads its result. */
+export interface Norm {
+  /** [C] */
+  readonly weight: Tensor;
+  /** Added to the mean square, before the root. */
+  readonly eps: number;
+}
+
+export type RmsNormVariant = keyof typeof KERNELS;
+
+/** Which shader serves rows of this length. */
+export function pickRmsNorm(dim: number, adapter: AdapterSummary): RmsNormVariant {
+  if (dim % 4 !== 0 || !hasSubgroups(adapter)) return "group";
+  return hasEightLanes(adapter) ? "lanes" : "subgroup";
+}
 
 /**
  * Root-mean-square normalisation of the last axis (arXiv 1910.07467): `y = weight · x / sqrt(mean(x²) + eps)`.
@@ -33,8 +59,7 @@ export type RmsNormVariant = "group" | "lanes";
  * @throws ShapeError when `weight` is not [C]
  */
 export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
-  const isLanes = hasEightLanes(x.gpu.adapter) && (x.shape.at(-1) ?? 1) % 4 === 0;
-  return rmsNormBy(isLanes ? "lanes" : "group", x, weight, eps);
+  return rmsNormBy(pickRmsNorm(x.shape.at(-1) ?? 1, x.gpu.adapter), x, weight, eps);
 }
 
 /** `rmsNorm` with the choice of the shader left to the caller, for tests and benchmarks. */
@@ -43,6 +68,6 @@ export function rmsNormBy(variant: RmsNormVariant, x: Tensor, weight: Tensor, ep
   expectShape("rms_norm: weight", weight, [dim]);
   const rows = x.size / dim;
   const y = x.like();
-  (variant === "lanes" ? lanes : group).run({ x, weight, y }, { rows, dim, eps }, { workgroups: rows });
+  KERNELS[variant].run({ x, weight, y }, { rows, dim, eps }, { workgroups: rows });
   return y;
 }

@@ -48,6 +48,16 @@ export interface RotaryLayout extends CacheLayout {
  */
 export function ropeAndCache(qkv: Tensor, table: Tensor, keys: Tensor, values: Tensor, layout: RotaryLayout): void {
   const { heads, kvHeads, headDim, rotaryDim, start, row = 0 } = layout;
+  const { tokens: T = qkv.dims("R columns").R - row } = layout;
+  checkRotary(qkv, table, keys, values, layout);
+  const size = T * (heads + 2 * kvHeads) * Math.ceil(headDim / 2);
+  const params = { size, heads, kv_heads: kvHeads, head_dim: headDim, rotary_dim: rotaryDim, start, row };
+  kernel.run({ table, qkv, keys, values }, params, { workgroups: Math.ceil(size / WORKGROUP_SIZE) });
+}
+
+/** Throws ShapeError unless the tensors fit; see `ropeAndCache`. */
+export function checkRotary(qkv: Tensor, table: Tensor, keys: Tensor, values: Tensor, layout: RotaryLayout): void {
+  const { heads, kvHeads, headDim, rotaryDim, start, row = 0 } = layout;
   const { R } = qkv.dims("R columns");
   const { tokens: T = R - row } = layout;
   const { P, r } = table.dims("P r");
@@ -60,7 +70,4 @@ export function ropeAndCache(qkv: Tensor, table: Tensor, keys: Tensor, values: T
   }
   if (row + T > R) throw new ShapeError(`rope_kv: expected at least ${row + T} rows, got ${R}`);
   if (start + T > S) throw new ShapeError(`rope_kv: expected room for ${start + T} tokens, the cache has ${S}`);
-  const size = T * (heads + 2 * kvHeads) * Math.ceil(headDim / 2);
-  const params = { size, heads, kv_heads: kvHeads, head_dim: headDim, rotary_dim: rotaryDim, start, row };
-  kernel.run({ table, qkv, keys, values }, params, { workgroups: Math.ceil(size / WORKGROUP_SIZE) });
 }

@@ -48,11 +48,19 @@ test("linear: lanes where subgroups have exactly eight of them and the inputs di
   assert.equal(linearCandidates({ rows: 1, inputs: 900, outputs: 96 }, eight)[0], "row");
 });
 
-test("linear: elsewhere rows for decoding and tiles for the rest", () => {
+test("linear: elsewhere teams for decoding, or rows without subgroups, and tiles for the rest", () => {
   for (const adapter of [wide, varying, DRY_ADAPTER]) {
-    assert.equal(linearCandidates({ rows: 1, inputs: 896, outputs: 96 }, adapter)[0], "row");
-    assert.equal(linearCandidates({ rows: 8, inputs: 896, outputs: 96 }, adapter)[0], "tile");
-    assert.equal(linearCandidates({ rows: 1, inputs: 37, outputs: 96 }, adapter)[0], "tile");
+    const first = (rows: number, inputs: number, outputs: number) =>
+      linearCandidates({ rows, inputs, outputs }, adapter)[0];
+    const team = (variant: string): string => (adapter.subgroups ? variant : "row");
+    assert.equal(first(1, 896, 96), team("team"));
+    assert.equal(first(1, 896, 9728), team("team_2"));
+    assert.equal(first(1, 896, 151936), team("team_4"));
+    assert.equal(first(4, 896, 96), team("team_4"));
+    assert.equal(first(8, 896, 96), adapter.subgroups ? "team_4" : "tile");
+    assert.equal(first(1, 900, 96), "row");
+    assert.equal(first(9, 896, 96), "tile");
+    assert.equal(first(1, 37, 96), "tile");
   }
 });
 
@@ -65,8 +73,9 @@ test("linear, quantised: matrices as well", () => {
 test("linear, quantised: the same, whatever the number of inputs", () => {
   assert.equal(quantizedCandidates({ rows: 288, outputs: 96 }, eight)[0], "lanes");
   assert.equal(quantizedCandidates({ rows: 1, outputs: 96 }, eight)[0], "lanes_row");
-  assert.equal(quantizedCandidates({ rows: 7, outputs: 96 }, wide)[0], "row");
-  assert.equal(quantizedCandidates({ rows: 8, outputs: 96 }, varying)[0], "tile");
+  assert.equal(quantizedCandidates({ rows: 7, outputs: 96 }, wide)[0], "team");
+  assert.equal(quantizedCandidates({ rows: 7, outputs: 96 }, DRY_ADAPTER)[0], "row");
+  assert.equal(quantizedCandidates({ rows: 9, outputs: 96 }, varying)[0], "tile");
 });
 
 test("attention follows the subgroups", () => {

@@ -5,7 +5,7 @@ import { sizeOf } from "../tensor/shape.ts";
 import { rehearseResize } from "./resize.ts";
 
 /** Prompt lengths that pipelines are compiled for: one of each class of rows that prompts fall in; no LongRoPE switch is so early. */
-const LENGTHS = [64, 16, 1];
+const LENGTHS = [64, 16, 8, 4, 2, 1];
 
 /** Passes that shaders are timed for: decoding, a picture with a question, and answers decoded together. */
 export const TUNED_LENGTHS = [1, 288, 2, 4, 8, 16, 32];

@@ -1,6 +1,6 @@
 import { embed } from "../../../kernels/embed.ts";
 import { linear } from "../../../kernels/linear.ts";
-import { rmsNorm } from "../../../kernels/rms_norm.ts";
+import { type Norm, rmsNorm } from "../../../kernels/rms_norm.ts";
 import type { Weights } from "../../../weights/weights.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { Matrix } from "../../tensor/quantized.ts";
@@ -30,7 +30,7 @@ export class Decoder {
   readonly #gpu: Gpu;
   readonly #embedding: Matrix;
   readonly #layers: readonly DecoderLayer[];
-  readonly #norm: Tensor;
+  readonly #norm: Norm;
   readonly #head: Matrix;
 
   /**
@@ -46,7 +46,7 @@ export class Decoder {
     this.#layers = Array.from({ length: config.layers }, (_, i) => {
       return new DecoderLayer(w.at("layers").at(i), config, `layer.${i}`);
     });
-    this.#norm = w.tensor("norm.weight", [D], { dtype: "f32" });
+    this.#norm = { weight: w.tensor("norm.weight", [D], { dtype: "f32" }), eps: config.normEps };
     this.#head = head ? head.matrix("weight", [V, D], "table") : this.#embedding;
   }
 
@@ -65,7 +65,7 @@ export class Decoder {
   }
 
   /**
-   * Embeddings [T, D] → normalised hidden states [T, D]; appends T tokens to the cache.
+   * Embeddings [T, D] → hidden states [T, D]; appends T tokens to the cache.
    *
    * @param contextLength tokens that will be in the cache once the whole prompt is read
    */
@@ -74,8 +74,8 @@ export class Decoder {
   }
 
   /**
-   * The rows of several sequences in one pass: [R, D] → normalised hidden states [R, D], each row as if its sequence ran
-   * alone. Caches must have room, and rope tables must have been made: neither is possible within a pass.
+   * The rows of several sequences in one pass: [R, D] → hidden states [R, D], each row as if its sequence ran alone. Caches
+   * must have room, and rope tables must have been made: neither is possible within a pass.
    *
    * @param spans one after another, R rows in all
    */
@@ -95,11 +95,12 @@ export class Decoder {
     });
     const h = this.#gpu.through(x, layers);
     for (const { cache, rows } of sequences) cache.length += rows.tokens;
-    return this.#gpu.mark("final_norm", rmsNorm(h, this.#norm, this.config.normEps));
+    if (this.#gpu.recorder) this.#gpu.mark("final_norm", rmsNorm(h, this.#norm.weight, this.#norm.eps));
+    return h;
   }
 
-  /** Hidden states [T, D] → logits f32 [T, V] */
+  /** Hidden states [T, D], which the last norm is taken of, → logits f32 [T, V] */
   logits(h: Tensor): Tensor {
-    return linear(h, this.#head, { dtype: "f32" });
+    return linear(h, this.#head, { norm: this.#norm, dtype: "f32" });
   }
 }

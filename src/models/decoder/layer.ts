@@ -1,8 +1,6 @@
-import { causalAttention } from "../../../kernels/causal_attention.ts";
-import { linear } from "../../../kernels/linear.ts";
-import { fusedSwiglu } from "../../../kernels/linear_quantized.ts";
-import { rmsNorm } from "../../../kernels/rms_norm.ts";
-import { ropeAndCache } from "../../../kernels/rope_kv.ts";
+import { linear, linearSwiglu } from "../../../kernels/linear.ts";
+import { type Norm, rmsNorm } from "../../../kernels/rms_norm.ts";
+import { rotaryAttention } from "../../../kernels/rotary_attention.ts";
 import { swiglu } from "../../../kernels/swiglu.ts";
 import type { Weights } from "../../../weights/weights.ts";
 import type { Matrix } from "../../tensor/quantized.ts";
@@ -28,19 +26,20 @@ export interface Rows extends LayerCache {
  *     y = h + mlp(norm₂(h))
  */
 export class DecoderLayer {
-  readonly #norm1: Tensor;
+  readonly #norm1: Norm;
   readonly #attention: Attention;
-  readonly #norm2: Tensor;
+  readonly #norm2: Norm;
   readonly #mlp: GatedMlp;
-  readonly #eps: number;
   readonly #name: string;
 
   constructor(w: Weights, config: DecoderConfig, name: string) {
+    const norm = (key: string): Norm => {
+      return { weight: w.tensor(`${key}.weight`, [config.hiddenSize], { dtype: "f32" }), eps: config.normEps };
+    };
     this.#name = name;
-    this.#eps = config.normEps;
-    this.#norm1 = w.tensor("input_layernorm.weight", [config.hiddenSize], { dtype: "f32" });
+    this.#norm1 = norm("input_layernorm");
     this.#attention = new Attention(w.at("self_attn"), config, `${name}.self_attn`);
-    this.#norm2 = w.tensor("post_attention_layernorm.weight", [config.hiddenSize], { dtype: "f32" });
+    this.#norm2 = norm("post_attention_layernorm");
     this.#mlp = new GatedMlp(w.at("mlp"), config, `${name}.mlp`);
   }
 
@@ -48,11 +47,24 @@ export class DecoderLayer {
   forward(x: Tensor, sequences: readonly Rows[]): Tensor {
     const { gpu } = x;
     gpu.mark(`${this.#name}.in`, x);
-    const normed1 = gpu.mark(`${this.#name}.input_layernorm`, rmsNorm(x, this.#norm1, this.#eps));
-    const h = this.#attention.forward(normed1, x, sequences);
-    const normed2 = gpu.mark(`${this.#name}.post_attention_layernorm`, rmsNorm(h, this.#norm2, this.#eps));
-    return gpu.mark(`${this.#name}.out`, this.#mlp.forward(normed2, h));
+    const h = this.#attention.forward(this.#normed("input_layernorm", x, this.#norm1), x, sequences);
+    return gpu.mark(
+      `${this.#name}.out`,
+      this.#mlp.forward(this.#normed("post_attention_layernorm", h, this.#norm2), h),
+    );
   }
+
+  /** The norm is left to the product that reads it, which may do both at once; but a recorder wants to see it. */
+  #normed(name: string, x: Tensor, norm: Norm): Normed {
+    if (!x.gpu.recorder) return { x, norm };
+    return { x: x.gpu.mark(`${this.#name}.${name}`, rmsNorm(x, norm.weight, norm.eps)) };
+  }
+}
+
+/** What a branch reads: `norm(x)`, or `x` where the norm has been taken. */
+interface Normed {
+  readonly x: Tensor;
+  readonly norm?: Norm;
 }
 
 /** Grouped-query attention (arXiv 2305.13245): N query heads share Nkv key and value heads. */
@@ -86,16 +98,15 @@ class Attention {
   }
 
   /** [T, D] → [T, D], `residual` added */
-  forward(x: Tensor, residual: Tensor, sequences: readonly Rows[]): Tensor {
+  forward({ x, norm }: Normed, residual: Tensor, sequences: readonly Rows[]): Tensor {
     const { heads, kvHeads, headDim, rotaryDim } = this.#config;
     const { gpu } = x;
-    const qkv = linear(x, this.#qkv, { bias: this.#bias }); // [T, (N + 2·Nkv)·Dh]
+    const qkv = linear(x, this.#qkv, { norm, bias: this.#bias }); // [T, (N + 2·Nkv)·Dh]
     gpu.mark(`${this.#name}.qkv_proj`, qkv);
     const mixed = qkv.like([qkv.shape[0]!, heads * headDim]);
     for (const { rope, keys, values, start, row, tokens } of sequences) {
-      const layout = { heads, kvHeads, headDim, start, row, tokens };
-      ropeAndCache(qkv, rope, keys, values, { ...layout, rotaryDim });
-      causalAttention(qkv, keys, values, layout, mixed);
+      const layout = { heads, kvHeads, headDim, rotaryDim, start, row, tokens };
+      rotaryAttention(qkv, rope, keys, values, layout, mixed);
     }
     gpu.mark(`${this.#name}.attn_out`, mixed);
     return linear(mixed, this.#out, { residual });
@@ -123,11 +134,12 @@ class GatedMlp {
   }
 
   /** [T, D] → [T, D], `residual` added */
-  forward(x: Tensor, residual: Tensor): Tensor {
+  forward({ x, norm }: Normed, residual: Tensor): Tensor {
     const { gpu } = x;
     // A recorder wants to see gates and ups.
-    const fused = gpu.recorder ? undefined : fusedSwiglu(x, this.#gateUp);
-    const inner = fused ?? swiglu(gpu.mark(`${this.#name}.gate_up_proj`, linear(x, this.#gateUp))); // [T, I]
+    const inner = gpu.recorder
+      ? swiglu(gpu.mark(`${this.#name}.gate_up_proj`, linear(x, this.#gateUp, { norm })))
+      : linearSwiglu(x, this.#gateUp, norm); // [T, I]
     return linear(inner, this.#down, { residual });
   }
 }
