@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     workgroupBarrier();
     for (var k = 0u; k < KEYS / 16; k++) {
-      var scores: Sums;
+      var scores = Sums(0.0);
       for (var d = 0u; d < VECTORS; d += 2) {
         let a = subgroupMatrixLoad<Left, row_major>(&queries, own * PITCH + d, PITCH);
         let b = subgroupMatrixLoad<Right, col_major>(&keys, k * 16 * PITCH + d, PITCH);
@@ -101,7 +101,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
     workgroupBarrier();
     for (var d = 0u; d < VECTORS; d += 2) {
-      var added: Sums;
+      var added = Sums(0.0);
       for (var k = 0u; k < KEYS / 16; k++) {
         let a = subgroupMatrixLoad<Left, row_major>(&weights, own * WEIGHT_PITCH + k * 2, WEIGHT_PITCH);
         let b = subgroupMatrixLoad<Right, row_major>(&values, k * 16 * PITCH + d, PITCH);
