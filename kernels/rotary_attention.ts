@@ -20,7 +20,7 @@ const attention = defineKernel({
     scale: "f32",
   },
   overrides: ["WORKGROUP_SIZE", "IS_PART"],
-  constants: ["HEAD_DIM", "LANES", "UNROLL", "PARTS"],
+  constants: ["HEAD_DIM", "LANES", "OWN", "UNROLL", "PARTS"],
   features: ["subgroups"],
 });
 
@@ -54,7 +54,7 @@ export function pickRotaryAttention(
   { tokens, headDim, start }: { tokens: number; headDim: number; start: number },
   adapter: AdapterSummary,
 ): RotaryAttentionVariant {
-  const serves = tokens === 1 && headDim % 4 === 0 && headDim <= MAX_HEAD;
+  const serves = tokens === 1 && headDim % 8 === 0 && headDim <= MAX_HEAD;
   if (!serves || !hasSubgroups(adapter) || hasEightLanes(adapter)) return "two";
   return start > LONG ? "split" : "one";
 }
@@ -105,9 +105,12 @@ export function rotaryAttentionBy(
   expectShape("rotary_attention: y", y, [qkv.shape[0]!, heads * headDim]);
   const splits = variant === "split" ? SPLITS : 1;
   const chunk = Math.ceil(start / splits);
-  const lanes = lanesOf(headDim);
-  const WORKGROUP_SIZE = Math.min(MAX_SIZE, workgroupLimit(gpu), SUBGROUPS * gpu.adapter.subgroupMinSize);
-  const UNROLL = Math.max(1, Math.floor((LOADS * lanes) / (headDim / 4)));
+  const LANES = lanesOf(headDim);
+  const OWN = headDim / 4 / LANES;
+  const { subgroupMinSize } = gpu.adapter;
+  const WORKGROUP_SIZE = Math.min(MAX_SIZE, workgroupLimit(gpu), SUBGROUPS * subgroupMinSize);
+  const PARTS = WORKGROUP_SIZE / subgroupMinSize;
+  const UNROLL = Math.max(1, Math.floor(LOADS / OWN));
   gpu.scope(() => {
     const to = variant === "split" ? gpu.empty([heads, splits, headDim + 4], "f32") : y;
     attention.run(
@@ -116,7 +119,7 @@ export function rotaryAttentionBy(
       {
         workgroups: [splits, heads],
         overrides: { WORKGROUP_SIZE, IS_PART: variant === "split" },
-        constants: { HEAD_DIM: headDim, LANES: lanes, UNROLL, PARTS: WORKGROUP_SIZE / gpu.adapter.subgroupMinSize },
+        constants: { HEAD_DIM: headDim, LANES, OWN, UNROLL, PARTS },
       },
     );
     if (variant === "split")
