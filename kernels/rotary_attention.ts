@@ -111,19 +111,20 @@ export function rotaryAttentionBy(
   const WORKGROUP_SIZE = Math.min(MAX_SIZE, workgroupLimit(gpu), SUBGROUPS * subgroupMinSize);
   const PARTS = WORKGROUP_SIZE / subgroupMinSize;
   const UNROLL = Math.max(1, Math.floor(LOADS / OWN));
+  const params = { heads, kv_heads: kvHeads, rotary_dim: rotaryDim, start, row, chunk, scale: headDim ** -0.5 };
+  const constants = { HEAD_DIM: headDim, LANES, OWN, UNROLL, PARTS };
+  const attend = (to: Tensor): void => {
+    const overrides = { WORKGROUP_SIZE, IS_PART: splits > 1 };
+    attention.run({ qkv, table, keys, values, y: to }, params, { workgroups: [splits, heads], overrides, constants });
+  };
+  if (splits === 1) {
+    attend(y);
+    return;
+  }
   gpu.scope(() => {
-    const to = variant === "split" ? gpu.empty([heads, splits, headDim + 4], "f32") : y;
-    attention.run(
-      { qkv, table, keys, values, y: to },
-      { heads, kv_heads: kvHeads, rotary_dim: rotaryDim, start, row, chunk, scale: headDim ** -0.5 },
-      {
-        workgroups: [splits, heads],
-        overrides: { WORKGROUP_SIZE, IS_PART: variant === "split" },
-        constants: { HEAD_DIM: headDim, LANES, OWN, UNROLL, PARTS },
-      },
-    );
-    if (variant === "split")
-      merge.run({ x: to, y }, { heads, parts: splits, row }, { workgroups: heads, constants: { HEAD_DIM: headDim } });
+    const parts = gpu.empty([heads, splits, headDim + 4], "f32");
+    attend(parts);
+    merge.run({ x: parts, y }, { heads, parts: splits, row }, { workgroups: heads, constants: { HEAD_DIM: headDim } });
     return undefined;
   });
 }
