@@ -29,9 +29,9 @@ interface Case {
 /** Decoding with Qwen2-0.5B. */
 const MODELS: readonly Case[] = [
   { variant: "team", format: "int4", rows: 1, inputs: 896, outputs: 1152, norm: true, bias: true, wide: true },
-  { variant: "team", format: "int4", rows: 1, inputs: 896, outputs: 9728, norm: true, swiglu: true, wide: true },
-  { variant: "team", format: "int4", rows: 1, inputs: 4864, outputs: 896, residual: true, wide: true },
-  { variant: "team", format: "int8", rows: 1, inputs: 896, outputs: 16384, norm: true, wide: true }, // part of the head
+  { variant: "team", format: "int4", rows: 1, inputs: 896, outputs: 2432, norm: true, swiglu: true, wide: true },
+  { variant: "team", format: "int4", rows: 1, inputs: 4864, outputs: 448, residual: true, wide: true },
+  { variant: "team", format: "int8", rows: 1, inputs: 896, outputs: 2048, norm: true, wide: true }, // part of the head
   { variant: "team", format: "int4", rows: 4, inputs: 896, outputs: 896, residual: true, wide: true },
 ];
 

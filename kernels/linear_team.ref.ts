@@ -27,12 +27,12 @@ interface Case {
 const MODELS: readonly Case[] = [
   { variant: "team", rows: 1, inputs: 896, outputs: 1152, norm: true, bias: true, wide: true }, // packed projection
   { variant: "team", rows: 1, inputs: 896, outputs: 896, residual: true, wide: true }, // output of attention
-  { variant: "team_2", rows: 1, inputs: 896, outputs: 9728, norm: true, swiglu: true, wide: true }, // gate and up
-  { variant: "team", rows: 1, inputs: 4864, outputs: 896, residual: true, wide: true }, // down
-  { variant: "team_4", rows: 1, inputs: 896, outputs: 16384, norm: true, wide: true }, // part of the head
-  { variant: "team_4", rows: 4, inputs: 896, outputs: 4864, norm: true, wide: true }, // four answers together
-  { variant: "team_2", rows: 1, inputs: 3072, outputs: 1024, norm: true, wide: true },
-  { variant: "team", rows: 1, inputs: 8192, outputs: 512, residual: true, wide: true },
+  { variant: "team_2", rows: 1, inputs: 896, outputs: 2432, norm: true, swiglu: true, wide: true }, // part of gate and up
+  { variant: "team", rows: 1, inputs: 4864, outputs: 448, residual: true, wide: true }, // part of down
+  { variant: "team_4", rows: 1, inputs: 896, outputs: 2048, norm: true, wide: true }, // part of the head
+  { variant: "team_4", rows: 4, inputs: 896, outputs: 1152, norm: true, wide: true }, // four answers together
+  { variant: "team_2", rows: 1, inputs: 3072, outputs: 512, norm: true, wide: true },
+  { variant: "team", rows: 1, inputs: 8192, outputs: 128, residual: true, wide: true },
 ];
 
 /** Sizes that fill no team, numbers of rows that fill none, and tensors that must be cut. */

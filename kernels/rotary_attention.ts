@@ -20,7 +20,7 @@ const attention = defineKernel({
     scale: "f32",
   },
   overrides: ["WORKGROUP_SIZE", "IS_PART"],
-  constants: ["HEAD_DIM", "LANES", "UNROLL", "PARTS"],
+  constants: ["HEAD_DIM", "LANES", "OWN", "UNROLL", "PARTS"],
   features: ["subgroups"],
 });
 
@@ -54,7 +54,7 @@ export function pickRotaryAttention(
   { tokens, headDim, start }: { tokens: number; headDim: number; start: number },
   adapter: AdapterSummary,
 ): RotaryAttentionVariant {
-  const serves = tokens === 1 && headDim % 4 === 0 && headDim <= MAX_HEAD;
+  const serves = tokens === 1 && headDim % 8 === 0 && headDim <= MAX_HEAD;
   if (!serves || !hasSubgroups(adapter) || hasEightLanes(adapter)) return "two";
   return start > LONG ? "split" : "one";
 }
@@ -105,22 +105,26 @@ export function rotaryAttentionBy(
   expectShape("rotary_attention: y", y, [qkv.shape[0]!, heads * headDim]);
   const splits = variant === "split" ? SPLITS : 1;
   const chunk = Math.ceil(start / splits);
-  const lanes = lanesOf(headDim);
-  const WORKGROUP_SIZE = Math.min(MAX_SIZE, workgroupLimit(gpu), SUBGROUPS * gpu.adapter.subgroupMinSize);
-  const UNROLL = Math.max(1, Math.floor((LOADS * lanes) / (headDim / 4)));
+  const LANES = lanesOf(headDim);
+  const OWN = headDim / 4 / LANES;
+  const { subgroupMinSize } = gpu.adapter;
+  const WORKGROUP_SIZE = Math.min(MAX_SIZE, workgroupLimit(gpu), SUBGROUPS * subgroupMinSize);
+  const PARTS = WORKGROUP_SIZE / subgroupMinSize;
+  const UNROLL = Math.max(1, Math.floor(LOADS / OWN));
+  const params = { heads, kv_heads: kvHeads, rotary_dim: rotaryDim, start, row, chunk, scale: headDim ** -0.5 };
+  const constants = { HEAD_DIM: headDim, LANES, OWN, UNROLL, PARTS };
+  const attend = (to: Tensor): void => {
+    const overrides = { WORKGROUP_SIZE, IS_PART: splits > 1 };
+    attention.run({ qkv, table, keys, values, y: to }, params, { workgroups: [splits, heads], overrides, constants });
+  };
+  if (splits === 1) {
+    attend(y);
+    return;
+  }
   gpu.scope(() => {
-    const to = variant === "split" ? gpu.empty([heads, splits, headDim + 4], "f32") : y;
-    attention.run(
-      { qkv, table, keys, values, y: to },
-      { heads, kv_heads: kvHeads, rotary_dim: rotaryDim, start, row, chunk, scale: headDim ** -0.5 },
-      {
-        workgroups: [splits, heads],
-        overrides: { WORKGROUP_SIZE, IS_PART: variant === "split" },
-        constants: { HEAD_DIM: headDim, LANES: lanes, UNROLL, PARTS: WORKGROUP_SIZE / gpu.adapter.subgroupMinSize },
-      },
-    );
-    if (variant === "split")
-      merge.run({ x: to, y }, { heads, parts: splits, row }, { workgroups: heads, constants: { HEAD_DIM: headDim } });
+    const parts = gpu.empty([heads, splits, headDim + 4], "f32");
+    attend(parts);
+    merge.run({ x: parts, y }, { heads, parts: splits, row }, { workgroups: heads, constants: { HEAD_DIM: headDim } });
     return undefined;
   });
 }

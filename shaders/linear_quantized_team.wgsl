@@ -68,15 +68,15 @@ fn share(row: u32, block: vec2u, slot: u32, lane: u32) -> array<f32, VALUES> {
       w[u] = load(block[u % BLOCKS], min(first + u / BLOCKS * (TEAM / 8), count - 1), lane);
     }
     for (var u = 0u; u < UNROLL; u++) {
-      let g = first + u * (TEAM / 8);
-      if (g >= count) { break; }
+      let g = min(first + u * (TEAM / 8), count - 1);
+      let used = select(0.0, 1.0, first + u * (TEAM / 8) < count);
       let gate = w[u * BLOCKS];
       let up = w[u * BLOCKS + BLOCKS - 1];
       for (var r = 0u; r < ROWS; r++) {
         let begin = (min(row + r, params.rows - 1) * count + g) * 8;
         var sums = vec3f();  // of products with gate and up, and of the inputs
         for (var i = 0u; i < 8; i++) {
-          var v = vec4f(x[begin + i]);
+          var v = vec4f(x[begin + i]) * used;
           if (HAS_NORM) {
             values[SUMS + r] += dot(v, v);
             v *= vec4f(norm[g * 8 + i]);
@@ -99,12 +99,8 @@ fn swiglu(gate: f32, up: f32) -> f32 {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-  @builtin(subgroup_size) size: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
+        @builtin(subgroup_size) size: u32) {
   let blocks = (params.outputs + 7) / 8 / BLOCKS;
   let part = group.y * groups.x + group.x;
   // Workgroups that read the same codes for other rows are neighbours.
@@ -117,9 +113,11 @@ fn main(
   var values = share(part % row_blocks * ROWS, vec2u(own, own + blocks), lane / 8, lane % 8);
 
   let together = min(TEAM, size);  // threads whose shares shuffles add up
-  for (var v = 0u; v < VALUES; v++) {
-    for (var m = 8u; m < together; m *= 2) { values[v] += subgroupShuffleXor(values[v], m); }
-    if (lane % together < 8) { partial[(thread / together * 8 + lane % 8) * VALUES + v] = values[v]; }
+  for (var m = 8u; m < together; m *= 2) {
+    for (var v = 0u; v < VALUES; v++) { values[v] += subgroupShuffleXor(values[v], m); }
+  }
+  if (lane % together < 8) {
+    for (var v = 0u; v < VALUES; v++) { partial[(thread / together * 8 + lane % 8) * VALUES + v] = values[v]; }
   }
   workgroupBarrier();
   let row = part % row_blocks * ROWS + lane / 8;

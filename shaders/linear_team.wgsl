@@ -89,12 +89,8 @@ fn swiglu(gate: f32, up: f32) -> f32 {
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-  @builtin(subgroup_size) size: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
+        @builtin(subgroup_size) size: u32) {
   let results = OUTPUTS / select(1u, 2u, SWIGLU);  // of a team and row
   let columns = params.outputs / select(1u, 2u, SWIGLU);
   let teams = WORKGROUP_SIZE / TEAM;
@@ -108,9 +104,11 @@ fn main(
   var values = share(part % row_blocks * ROWS, team, lane);
 
   let together = min(TEAM, size);  // threads whose shares shuffles add up
-  for (var v = 0u; v < VALUES; v++) {
-    for (var m = 1u; m < together; m *= 2) { values[v] += subgroupShuffleXor(values[v], m); }
-    if (lane % together == 0) { partial[thread / together * VALUES + v] = values[v]; }
+  for (var m = 1u; m < together; m *= 2) {
+    for (var v = 0u; v < VALUES; v++) { values[v] += subgroupShuffleXor(values[v], m); }
+  }
+  if (lane % together == 0) {
+    for (var v = 0u; v < VALUES; v++) { partial[thread / together * VALUES + v] = values[v]; }
   }
   workgroupBarrier();
   let row = part % row_blocks * ROWS + lane / results;

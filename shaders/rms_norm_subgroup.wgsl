@@ -19,12 +19,8 @@ struct Params {
 var<workgroup> partial: array<f32, WORKGROUP_SIZE / 8>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-  @builtin(subgroup_size) size: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
+        @builtin(subgroup_size) size: u32) {
   let row = group.y * groups.x + group.x;
   if (row >= params.rows) { return; }
   let vectors = params.dim / 4;

@@ -1,11 +1,11 @@
 // y[row, n, :] = Σ_s softmax_s(rotated(q[n, :]) · keys[s, n/G, :] · scale) · values[s, n/G, :]   over s ≤ start
 //
-// One token, on GPUs with subgroups of any size: `rope_kv` and the attention after it at once. A workgroup takes a query head, and
-// one of groups.x parts of the cached keys. LANES threads hold a key; every such group goes through keys of its own, UNROLL at a
-// time, by online softmax (arXiv 2205.14135) and without barriers. Groups meet by shuffles, then in workgroup memory.
+// One token, on GPUs with subgroups of any size: `rope_kv` and the attention after it at once. A workgroup takes a query head and
+// one of groups.x parts of the cached keys. LANES threads hold a key, OWN vectors each; every such group goes through keys of its
+// own, UNROLL at a time, by online softmax (arXiv 2205.14135), without barriers. They meet by shuffles, then in workgroup memory.
 
 override WORKGROUP_SIZE: u32 = 256;
-override IS_PART: bool = false;  // y is [N, groups.x, HEAD_DIM + 4]: sums; greatest score, sum of weights
+override IS_PART: bool = false;  // y is [N, groups.x, HEAD_DIM + 4]: results; greatest score, sum of weights
 
 struct Params {
   heads: u32,       // N
@@ -25,9 +25,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 const VECTORS = HEAD_DIM / 4;
-const OWN = VECTORS / LANES;
 const LOWEST = -3.0e38;
-
 var<workgroup> fresh: array<f32, 3 * HEAD_DIM>;  // query, key and value of the new token, as `rope_kv` rounds them
 var<workgroup> sums: array<vec4f, PARTS * VECTORS>;
 var<workgroup> tops: array<vec2f, PARTS>;        // of each subgroup: the greatest score, and the sum of weights
@@ -45,26 +43,42 @@ fn rotated(at: u32, e: u32) -> f32 {
 }
 
 fn prepare(head: u32, kv: u32, thread: u32) {
-  let begin = params.row * (params.heads + 2 * params.kv_heads) * HEAD_DIM;
-  let key = begin + (params.heads + kv) * HEAD_DIM;
-  for (var i = thread; i < 3 * HEAD_DIM; i += WORKGROUP_SIZE) {
-    let e = i % HEAD_DIM;
-    if (i < HEAD_DIM) { fresh[i] = f32(qkv_t(rotated(begin + head * HEAD_DIM, e))) * params.scale; }
-    else if (i < 2 * HEAD_DIM) { fresh[i] = f32(keys_t(rotated(key, e))); }
-    else { fresh[i] = f32(values_t(qkv[key + params.kv_heads * HEAD_DIM + e])); }
+  let query = params.row * (params.heads + 2 * params.kv_heads) * HEAD_DIM;
+  let key = query + (params.heads + kv) * HEAD_DIM;
+  for (var e = thread; e < HEAD_DIM; e += WORKGROUP_SIZE) {
+    fresh[e] = f32(qkv_t(rotated(query + head * HEAD_DIM, e))) * params.scale;
+    fresh[HEAD_DIM + e] = f32(keys_t(rotated(key, e)));
+    fresh[2 * HEAD_DIM + e] = f32(values_t(qkv[key + params.kv_heads * HEAD_DIM + e]));
   }
 }
 
 fn over_lanes(partial: f32) -> f32 {
-  var sum = partial;
-  for (var m = 1u; m < LANES; m *= 2) { sum += subgroupShuffleXor(sum, m); }
+  var sum = partial + subgroupShuffleXor(partial, 1);
+  if (LANES > 2) { sum += subgroupShuffleXor(sum, 2); }
+  if (LANES > 4) { sum += subgroupShuffleXor(sum, 4); }
   return sum;
 }
 
-fn over_groups(partial: vec4f, size: u32) -> vec4f {
-  var sum = partial;
-  for (var m = LANES; m < size; m *= 2) { sum += subgroupShuffleXor(sum, m); }
-  return sum;
+// Merges what the subgroups of a workgroup have, and writes it where it belongs, one vector a thread.
+fn finish(head: u32, part: u32, parts: u32, subgroups: u32, thread: u32) {
+  var top = LOWEST;
+  for (var p = 0u; p < subgroups; p++) { top = max(top, tops[p].x); }
+  var sum = vec4f();
+  var total = 0.0;
+  for (var p = 0u; p < subgroups; p++) {
+    let keep = exp(tops[p].x - top);
+    total += keep * tops[p].y;
+    sum += keep * sums[p * VECTORS + thread];
+  }
+  var to = (params.row * params.heads + head) * VECTORS;
+  if (IS_PART) { to = (head * parts + part) * (VECTORS + 1); }
+  if (IS_PART && thread == 0) { y[to + VECTORS] = vec4<y_t>(vec4f(top, total, 0, 0)); }
+  y[to + thread] = vec4<y_t>(sum / total);
+  let sharing = params.heads / params.kv_heads;
+  if (part > 0 || head % sharing > 0) { return; }
+  let at = (params.start * params.kv_heads + head / sharing) * VECTORS + thread;
+  keys[at] = vec4<keys_t>(fresh_at(VECTORS + thread));
+  values[at] = vec4<values_t>(fresh_at(2 * VECTORS + thread));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -74,26 +88,25 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   prepare(group.y, kv, thread);
   workgroupBarrier();
   let lane = thread % LANES;
-  let own_group = thread / LANES;
-  let all_groups = WORKGROUP_SIZE / LANES;
+  let stride = WORKGROUP_SIZE / LANES;
+  // The new token is the first key of the first group.
+  let is_first = group.x == 0 && thread < LANES;
+  var total = select(0.0, 1.0, is_first);
   var query: array<vec4f, OWN>;
   var sum: array<vec4f, OWN>;
   var score = 0.0;
   for (var i = 0u; i < OWN; i++) {
     query[i] = fresh_at(lane + i * LANES);
     score += dot(query[i], fresh_at(VECTORS + lane + i * LANES));
+    sum[i] = total * fresh_at(2 * VECTORS + lane + i * LANES);
   }
-  // The new token is the first key of the first group.
-  let is_first = group.x == 0 && own_group == 0;
   var highest = select(LOWEST, over_lanes(score), is_first);
-  var total = select(0.0, 1.0, is_first);
-  for (var i = 0u; i < OWN; i++) { sum[i] = total * fresh_at(2 * VECTORS + lane + i * LANES); }
   let end = min(params.start, (group.x + 1) * params.chunk);
-  for (var s = group.x * params.chunk; s < end; s += all_groups * UNROLL) {
+  for (var s = group.x * params.chunk; s < end; s += stride * UNROLL) {
     var k: array<vec4f, UNROLL * OWN>;
     var v: array<vec4f, UNROLL * OWN>;
     for (var i = 0u; i < UNROLL * OWN; i++) {
-      let row = min(s + own_group + i / OWN * all_groups, end - 1);
+      let row = min(s + thread / LANES + i / OWN * stride, end - 1);
       let at = (row * params.kv_heads + kv) * VECTORS + lane + i % OWN * LANES;
       k[i] = vec4f(keys[at]);
       v[i] = vec4f(values[at]);
@@ -101,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var u = 0u; u < UNROLL; u++) {
       score = 0.0;
       for (var i = 0u; i < OWN; i++) { score += dot(query[i], k[u * OWN + i]); }
-      score = select(LOWEST, over_lanes(score), s + own_group + u * all_groups < end);
+      score = select(LOWEST, over_lanes(score), s + thread / LANES + u * stride < end);
       let next = max(highest, score);
       let keep = exp(highest - next);
       let weight = select(0.0, exp(score - next), score > LOWEST);
@@ -112,29 +125,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   var top = highest;
   for (var m = LANES; m < size; m *= 2) { top = max(top, subgroupShuffleXor(top, m)); }
-  total = over_groups(vec4f(total * exp(highest - top)), size).x;
-  if (thread % size == 0) { tops[thread / size] = vec2f(top, total); }
-  for (var i = 0u; i < OWN; i++) {
-    sum[i] = over_groups(sum[i] * exp(highest - top), size);
-    if (thread % size < LANES) { sums[thread / size * VECTORS + lane + i * LANES] = sum[i]; }
+  total *= exp(highest - top);
+  for (var i = 0u; i < OWN; i++) { sum[i] *= exp(highest - top); }
+  for (var m = LANES; m < size; m *= 2) {
+    total += subgroupShuffleXor(total, m);
+    for (var i = 0u; i < OWN; i++) { sum[i] += subgroupShuffleXor(sum[i], m); }
+  }
+  if (thread % size < LANES) {
+    tops[thread / size] = vec2f(top, total);
+    for (var i = 0u; i < OWN; i++) { sums[thread / size * VECTORS + lane + i * LANES] = sum[i]; }
   }
   workgroupBarrier();
-  if (thread >= VECTORS) { return; }
-  for (var p = 0u; p < WORKGROUP_SIZE / size; p++) { top = max(top, tops[p].x); }
-  var result = vec4f();
-  total = 0.0;
-  for (var p = 0u; p < WORKGROUP_SIZE / size; p++) {
-    let keep = exp(tops[p].x - top);
-    total += keep * tops[p].y;
-    result += keep * sums[p * VECTORS + thread];
-  }
-  let part = (group.y * groups.x + group.x) * (VECTORS + 1);
-  if (!IS_PART) { y[(params.row * params.heads + group.y) * VECTORS + thread] = vec4<y_t>(result / total); }
-  else { y[part + thread] = vec4<y_t>(result); }
-  if (IS_PART && thread == 0) { y[part + VECTORS] = vec4<y_t>(vec4f(top, total, 0, 0)); }
-  if (group.x == 0 && group.y % (params.heads / params.kv_heads) == 0) {
-    let to = (params.start * params.kv_heads + kv) * VECTORS + thread;
-    keys[to] = vec4<keys_t>(fresh_at(VECTORS + thread));
-    values[to] = vec4<values_t>(fresh_at(2 * VECTORS + thread));
-  }
+  if (thread < VECTORS) { finish(group.y, group.x, groups.x, WORKGROUP_SIZE / size, thread); }
 }

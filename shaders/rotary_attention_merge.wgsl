@@ -1,4 +1,4 @@
-// y[row, n, :] = Σ_p exp(top_p - top) · sum_p / Σ_p exp(top_p - top) · total_p,  top = max_p top_p
+// y[row, n, :] = Σ_p w_p · x[n, p, :] / Σ_p w_p,  w_p = exp(top_p - max_p top_p) · total_p
 //
 // The parts of `rotary_attention`, one workgroup per query head and one thread per vector of it.
 
@@ -10,7 +10,7 @@ struct Params {
   row: u32,    // row of this sequence in y
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<x_t>>;        // [N, P, HEAD_DIM + 4]: sums, then top, total
+@group(0) @binding(0) var<storage, read> x: array<vec4<x_t>>;        // [N, P, HEAD_DIM + 4]: results, then top, total
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<y_t>>;  // [R, N, HEAD_DIM]
 @group(1) @binding(0) var<uniform> params: Params;
 
@@ -28,9 +28,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   for (var p = 0u; p < params.parts; p++) {
     let at = begin + p * (VECTORS + 1);
     let part = vec4f(x[at + VECTORS]);
-    let keep = exp(part.x - top);
-    sum += keep * vec4f(x[at + thread]);
-    total += keep * part.y;
+    let weight = exp(part.x - top) * part.y;
+    sum += weight * vec4f(x[at + thread]);
+    total += weight;
   }
   y[(params.row * params.heads + head) * VECTORS + thread] = vec4<y_t>(sum / total);
 }

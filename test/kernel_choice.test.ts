@@ -1,13 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { pickArgmax } from "../kernels/argmax.ts";
 import { pickAttention } from "../kernels/attention.ts";
 import { pickCausalAttention } from "../kernels/causal_attention.ts";
 import { linearCandidates } from "../kernels/linear.ts";
 import { quantizedCandidates } from "../kernels/linear_quantized.ts";
+import { pickRmsNorm } from "../kernels/rms_norm.ts";
+import { pickRotaryAttention } from "../kernels/rotary_attention.ts";
 import { DRY_ADAPTER } from "../src/gpu/device.ts";
 
 const eight = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 8 };
 const wide = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 32, subgroupMaxSize: 32 };
+const four = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 4, subgroupMaxSize: 4 };
 /** May run 8 lanes or 32, which a shader cannot count on. */
 const varying = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 32 };
 
@@ -98,4 +102,27 @@ test("causal attention: decoding has its own shader, unless the head is wider th
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 512 }, wide), "rows");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 64 }, eight), "lanes");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 20 }, eight), "decode");
+});
+
+test("a single token is rotated, cached and attended from in one run where subgroups have eight lanes or more", () => {
+  const token = { tokens: 1, headDim: 64, start: 1024 };
+  for (const adapter of [wide, varying]) {
+    assert.equal(pickRotaryAttention(token, adapter), "one");
+    assert.equal(pickRotaryAttention({ ...token, start: 1025 }, adapter), "split");
+    assert.equal(pickRotaryAttention({ ...token, tokens: 2 }, adapter), "two");
+    assert.equal(pickRotaryAttention({ ...token, headDim: 20 }, adapter), "two");
+    assert.equal(pickRotaryAttention({ ...token, headDim: 256 }, adapter), "two");
+  }
+  for (const adapter of [eight, DRY_ADAPTER, four]) assert.equal(pickRotaryAttention(token, adapter), "two");
+});
+
+test("norms follow the subgroups, argmax the size of the row", () => {
+  assert.deepEqual(
+    [eight, wide, varying, four, DRY_ADAPTER].map((adapter) => pickRmsNorm(896, adapter)),
+    ["lanes", "subgroup", "subgroup", "group", "group"],
+  );
+  assert.equal(pickRmsNorm(6, wide), "group");
+  assert.equal(pickArgmax(151936, { ...wide, software: false }), "two");
+  assert.equal(pickArgmax(1000, { ...wide, software: false }), "one");
+  assert.equal(pickArgmax(151936, { ...eight, software: true }), "one");
 });
