@@ -89,7 +89,8 @@ const VARIANTS = [
   "tile_vec4",
   "tile_tall",
   "matrix",
-  "matrix_tall",
+  "matrix_deep",
+  "matrix_wide",
   "row",
   "lanes",
   "lanes_tall",
@@ -122,7 +123,7 @@ const WIDTHS = (["row_32", "row_256"] as const).map(
 );
 
 /** Several slices of inputs and tiles of outputs, and activations that no f16 holds. */
-const MATRICES = (["matrix", "matrix_deep", "matrix_tall"] as const).flatMap((variant): Case[] => [
+const MATRICES = (["matrix", "matrix_deep", "matrix_wide"] as const).flatMap((variant): Case[] => [
   { variant, rows: 310, inputs: 896, outputs: 1152, bias: true, wide: true }, // prefill, packed projection
   { variant, rows: 256, inputs: 384, outputs: 1536, bias: true, activation: "gelu" }, // vision tower, first half of an MLP
   { variant, rows: 256, inputs: 1536, outputs: 384, bias: true, scale: true, residual: true }, // and its second half

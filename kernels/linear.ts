@@ -8,7 +8,7 @@ import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { fusedSwiglu, linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
 import { isTeam, linearTeam, type TeamVariant, teamCandidates } from "./linear_team.ts";
-import { hasMatrices, isMatrix, MATRIX_TILES, type MatrixVariant, matrixCandidates } from "./matrices.ts";
+import { hasMatrices, isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
 import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
 import { swiglu } from "./swiglu.ts";
@@ -75,7 +75,16 @@ const matrix = defineKernel({
   buffers: { ...BUFFERS, factor: "read?" },
   params: PARAMS,
   overrides: ["HAS_FACTOR", ...EPILOGUE],
-  constants: ["TILE_ROWS", "SPLIT"],
+  constants: ["SPLIT"],
+  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
+});
+
+const matrixWide = defineKernel({
+  name: "linear_matrix_wide",
+  source: new URL("../shaders/linear_matrix_wide.wgsl", import.meta.url),
+  buffers: { ...BUFFERS, factor: "read?" },
+  params: PARAMS,
+  overrides: ["HAS_FACTOR", ...EPILOGUE],
   features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 });
 
@@ -87,6 +96,10 @@ const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 /** Fours of rows that a thread computes in the shader with vectors. */
 const TILE_QUADS = { tile_vec4: 1, tile_tall: 2 } as const;
 
+/** Rows and outputs of a wide tile of matrices, and how many such tiles fill a GPU. */
+const WIDE_SIDE = 128;
+const MANY_WIDE_TILES = 96;
+
 /** Outputs that the shaders for many rows store together. */
 const QUAD = 4;
 /** Fewer rows fill too little of its tiles of 16. */
@@ -96,6 +109,7 @@ export type LinearVariant =
   | "tile"
   | keyof typeof TILE_QUADS
   | MatrixVariant
+  | "matrix_wide"
   | keyof typeof ROW_SIZES
   | TeamVariant
   | "lanes"
@@ -128,8 +142,9 @@ export function linearCandidates(
     return rows >= TALL_ROWS && outputs % QUAD === 0 ? ["lanes_tall", "lanes"] : ["lanes"];
   }
   const teams = teamCandidates({ rows, inputs, outputs }, adapter);
-  if (rows === 1 && isQuads) return [...teams, "row", "row_32", "row_256"];
-  if (rows < 8 && isQuads) return [...teams, "row", "row_32", "row_256", "tile"];
+  if (teams.length > 0 && rows < 8) return [...teams, "row"];
+  if (rows === 1 && isQuads) return ["row", "row_32", "row_256"];
+  if (rows < 8 && isQuads) return ["row", "row_32", "row_256", "tile"];
   const few = rows <= 32 && isQuads ? (["row"] as const) : [];
   return [...(rows === 8 ? teams : []), ...manyRows(rows, inputs, outputs, half, adapter), ...few];
 }
@@ -143,8 +158,14 @@ function manyRows(
 ): readonly LinearVariant[] {
   // Adapters that are CPUs take long to compile what pays off on GPUs only.
   if (adapter.software || inputs % 4 !== 0 || outputs % QUAD !== 0) return ["tile"];
-  const tiles: readonly LinearVariant[] = rows > 32 ? ["tile_vec4", "tile_tall", "tile"] : ["tile_vec4", "tile"];
-  return half && inputs % 8 === 0 && hasMatrices(adapter) ? [...matrixCandidates(rows), ...tiles] : tiles;
+  if (half && inputs % 8 === 0 && rows >= 16 && hasMatrices(adapter)) {
+    const square = matrixCandidates(rows, outputs);
+    if (rows <= 32) return square;
+    return tilesOf(rows, outputs, WIDE_SIDE) >= MANY_WIDE_TILES
+      ? ["matrix_wide", ...square]
+      : [...square, "matrix_wide"];
+  }
+  return rows > 32 ? ["tile_vec4", "tile_tall"] : ["tile_vec4", "tile"];
 }
 
 /**
@@ -175,7 +196,8 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   if (scale) expectShape("linear: scale", scale, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant = choose(input, rows, weight, options) } = plan;
-  if (isMatrix(variant)) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
+  if (isMatrix(variant) || variant === "matrix_wide")
+    expectDType(`linear: weight of variant ${variant}`, weight, "f16");
   const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
@@ -266,13 +288,16 @@ function launch(
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
-  } else if (isMatrix(variant)) {
+  } else if (isMatrix(variant) || variant === "matrix_wide") {
     const { rows: halves, factor } = halfRows(tensors.x);
     const overrides = { HAS_FACTOR: factor !== undefined, ...epilogue };
-    const constants = MATRIX_TILES[variant];
-    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / constants.TILE_ROWS);
     const all = { ...tensors, x: halves, factor };
-    matrix.run(all, params, { workgroups, overrides, constants });
+    if (variant === "matrix_wide") {
+      matrixWide.run(all, params, { workgroups: tilesOf(rows, outputs, WIDE_SIDE), overrides });
+    } else {
+      const constants = { SPLIT: MATRIX_SPLITS[variant] };
+      matrix.run(all, params, { workgroups: tilesOf(rows, outputs), overrides, constants });
+    }
   } else if (variant === "lanes_tall") {
     const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
     lanesTall.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 16), overrides });

@@ -12,7 +12,7 @@ import {
   type QuantizedTeamVariant,
   quantizedTeamCandidates,
 } from "./linear_quantized_team.ts";
-import { hasMatrices, isMatrix, MATRIX_TILES, type MatrixVariant, matrixCandidates } from "./matrices.ts";
+import { hasMatrices, isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
 import { FORMATS } from "./quant_formats.ts";
 import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
@@ -42,7 +42,7 @@ const matrix = defineKernel({
   buffers: { ...BUFFERS, factor: "read?" },
   params: PARAMS,
   overrides: ["FORMAT", "HAS_FACTOR", "HAS_BIAS", "HAS_RESIDUAL"],
-  constants: ["TILE_ROWS", "SPLIT"],
+  constants: ["SPLIT"],
   features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 });
 
@@ -110,15 +110,14 @@ export function quantizedCandidates(
   { rows, outputs }: { rows: number; outputs: number },
   adapter: AdapterSummary,
 ): readonly QuantizedVariant[] {
-  if (rows >= 16 && outputs % 4 === 0 && hasMatrices(adapter)) return [...matrixCandidates(rows), "tile"];
+  if (rows >= 16 && outputs % 4 === 0 && hasMatrices(adapter)) return matrixCandidates(rows, outputs);
   if (hasEightLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
     return rows < 8 ? ["lanes", "row"] : ["lanes"];
   }
   const teams = quantizedTeamCandidates(rows, adapter);
-  if (rows === 1) return [...teams, "row", "row_32", "row_256"];
-  if (rows <= 8)
-    return [...teams, ...(rows < 8 ? (["row", "row_32", "row_256", "tile"] as const) : (["tile", "row"] as const))];
+  if (teams.length > 0) return [...teams, rows < 8 ? "row" : "tile"];
+  if (rows < 8) return ["row", "row_32", "row_256", ...(rows > 1 ? (["tile"] as const) : [])];
   return rows <= 32 ? ["tile", "row"] : ["tile"];
 }
 
@@ -266,12 +265,10 @@ function launch(
     row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
   } else if (isMatrix(variant)) {
     const { rows: halves, factor } = halfRows(tensors.x);
-    const constants = MATRIX_TILES[variant];
-    const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / constants.TILE_ROWS);
     const launch = {
-      workgroups,
+      workgroups: tilesOf(rows, outputs),
       overrides: { ...overrides, HAS_FACTOR: factor !== undefined },
-      constants,
+      constants: { SPLIT: MATRIX_SPLITS[variant] },
     };
     matrix.run({ ...all, x: halves, factor }, params, launch);
   } else if (variant === "tile") {

@@ -9,18 +9,21 @@ export const hasMatrices = ({ f16, subgroupMinSize, subgroupMaxSize, subgroupMat
     ({ component, result, M, N, K }) => component === "f16" && result === "f32" && M === 16 && N === 16 && K === 16,
   );
 
-/** What makes the variants of the shaders with matrices: rows of a tile, which is 64 outputs wide, and subgroups that share outputs. */
-export const MATRIX_TILES = {
-  matrix: { TILE_ROWS: 64, SPLIT: 1 },
-  matrix_deep: { TILE_ROWS: 64, SPLIT: 2 },
-  matrix_tall: { TILE_ROWS: 128, SPLIT: 1 },
-} as const;
-export type MatrixVariant = keyof typeof MATRIX_TILES;
+/** Subgroups that share outputs, by variant of the shaders with tiles of 64 × 64. */
+export const MATRIX_SPLITS = { matrix: 1, matrix_deep: 2 } as const;
+export type MatrixVariant = keyof typeof MATRIX_SPLITS;
 
-export const isMatrix = (variant: string): variant is MatrixVariant => variant in MATRIX_TILES;
+export const isMatrix = (variant: string): variant is MatrixVariant => Object.hasOwn(MATRIX_SPLITS, variant);
 
-/** The variants for this many rows; fewer than 16 leave most of a tile empty. */
-export function matrixCandidates(rows: number): readonly MatrixVariant[] {
+/** Fewer tiles leave most of a GPU idle, unless each of them takes more subgroups. */
+const MANY_TILES = 512;
+
+/** The variants for this many rows and outputs, best guess first; fewer than 16 rows leave most of a tile empty. */
+export function matrixCandidates(rows: number, outputs: number): readonly MatrixVariant[] {
   if (rows < 16) return [];
-  return rows > 32 ? ["matrix", "matrix_deep", "matrix_tall"] : ["matrix_deep", "matrix"];
+  return tilesOf(rows, outputs) < MANY_TILES ? ["matrix_deep", "matrix"] : ["matrix", "matrix_deep"];
 }
+
+/** Workgroups that cover an output of this size. */
+export const tilesOf = (rows: number, outputs: number, side = 64): number =>
+  Math.ceil(rows / side) * Math.ceil(outputs / side);

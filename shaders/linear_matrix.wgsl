@@ -1,9 +1,9 @@
 // y[r, o] = residual[r, o] + scale[o] · act(factor[r] · Σ_c x[r, c] · weight[o, c] + bias[o])
 //
-// Many rows of f16 on GPUs whose subgroups of 32 multiply 16 × 16 matrices. A workgroup computes TILE_ROWS (64 or 128) × 64 outputs,
-// each of its subgroups 32 × 32 of them, from slices of SPLIT · 32 inputs: while one is multiplied, the next is on its way. With SPLIT 2,
-// two subgroups share outputs, and each takes half of a slice. The four sums of a subgroup are four variables, since drivers keep arrays
-// of matrices in slow memory. C must be a multiple of 8, O of 4.
+// Many rows of f16 on GPUs whose subgroups of 32 multiply 16 × 16 matrices. A workgroup computes 64 × 64 outputs, each of its subgroups
+// 32 × 32 of them, from slices of SPLIT · 32 inputs: while one is multiplied, the next is on its way. With SPLIT 2, two subgroups share
+// outputs, and each takes half of a slice. The four sums of a subgroup are four variables, since drivers keep arrays of matrices in slow
+// memory. C must be a multiple of 8, O of 4.
 
 override HAS_FACTOR: bool = false;
 override HAS_BIAS: bool = false;
@@ -32,13 +32,13 @@ alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Sums = subgroup_matrix_result<f32, 16, 16>;
 
-const TILE_COLUMNS = 64u;
-const SUBGROUPS = TILE_ROWS / 32 * (TILE_COLUMNS / 32);
+const TILE = 64u;                                  // rows, and outputs, of a workgroup
+const SUBGROUPS = 4u;                              // that share a slice
 const THREADS = SPLIT * SUBGROUPS * 32;
 const VECTORS = SPLIT * 4;                         // of a row of a slice
 const LINES = THREADS / VECTORS;                   // rows that all threads fetch at once, a vector each
 const PITCH = VECTORS + 1;                         // from row to row: one is left free against bank conflicts
-const SLICE = (TILE_ROWS + TILE_COLUMNS) * PITCH;  // rows of x, then of the weight
+const SLICE = 2 * TILE * PITCH;                    // rows of x, then of the weight
 const BLOCK_PITCH = 9u;                            // vectors from row to row of 32 × 32 sums
 const BLOCK = 32 * BLOCK_PITCH;
 
@@ -72,14 +72,14 @@ fn finish(row: u32, column: u32, sums: vec4f) {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
         @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let tile = group.y * groups.x + group.x;
-  let tiles_across = (params.outputs + TILE_COLUMNS - 1) / TILE_COLUMNS;
-  let row0 = tile / tiles_across * TILE_ROWS;
-  let column0 = tile % tiles_across * TILE_COLUMNS;
-  let down = subgroup % SUBGROUPS / (TILE_COLUMNS / 32) * 32;  // where this subgroup's 32 × 32 outputs lie in the tile
-  let across = subgroup % (TILE_COLUMNS / 32) * 32;
-  let part = subgroup / SUBGROUPS * 4;               // its first vector of a slice
+  let tiles_across = (params.outputs + TILE - 1) / TILE;
+  let row0 = tile / tiles_across * TILE;
+  let column0 = tile % tiles_across * TILE;
+  let down = subgroup % SUBGROUPS / 2 * 32;  // where its 32 × 32 outputs lie in the tile
+  let across = subgroup % 2 * 32;
+  let part = subgroup / SUBGROUPS * 4;       // its first vector of a slice
 
-  // A thread fetches two vectors of x, LINES rows apart, and one or two of the weight.
+  // A thread fetches two vectors of x, LINES rows apart, and two of the weight.
   let width = params.inputs / 8;
   let line = thread / VECTORS;
   let column = thread % VECTORS;
@@ -88,7 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let w0 = min(column0 + line, params.outputs - 1) * width;
   let w1 = min(column0 + line + LINES, params.outputs - 1) * width;
   let to_x = line * PITCH + column;
-  let to_w = (TILE_ROWS + line) * PITCH + column;
+  let to_w = (TILE + line) * PITCH + column;
 
   var sums00: Sums; var sums01: Sums;
   var sums10: Sums; var sums11: Sums;
@@ -103,7 +103,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let next_w1 = weight[w1 + at];
     if (c0 > 0) {
       let left = slice + down * PITCH + part;
-      let right = slice + (TILE_ROWS + across) * PITCH + part;
+      let right = slice + (TILE + across) * PITCH + part;
       for (var c = 0u; c < 4; c += 2) {
         let a0 = subgroupMatrixLoad<Left, row_major>(&memory, left + c, PITCH);
         let a1 = subgroupMatrixLoad<Left, row_major>(&memory, left + 16 * PITCH + c, PITCH);
@@ -119,7 +119,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     memory[slice + to_x] = select(vec4u(0), next_x0, inside);
     memory[slice + to_x + LINES * PITCH] = select(vec4u(0), next_x1, inside);
     memory[slice + to_w] = select(vec4u(0), next_w0, inside);
-    if (LINES < TILE_COLUMNS) { memory[slice + to_w + LINES * PITCH] = select(vec4u(0), next_w1, inside); }
+    memory[slice + to_w + LINES * PITCH] = select(vec4u(0), next_w1, inside);
     workgroupBarrier();
   }
 

@@ -29,13 +29,13 @@ alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Sums = subgroup_matrix_result<f32, 16, 16>;
 
-const TILE_COLUMNS = 64u;
-const SUBGROUPS = TILE_ROWS / 32 * (TILE_COLUMNS / 32);
+const TILE = 64u;                                  // rows, and outputs, of a workgroup
+const SUBGROUPS = 4u;                              // that share a slice
 const THREADS = SPLIT * SUBGROUPS * 32;
 const VECTORS = SPLIT * 4;                         // of a row of a slice
 const LINES = THREADS / VECTORS;                   // rows that all threads fetch at once, a vector each
 const PITCH = VECTORS + 1;
-const SLICE = (TILE_ROWS + TILE_COLUMNS) * PITCH;  // rows of x, then of the weight
+const SLICE = 2 * TILE * PITCH;                    // rows of x, then of the weight
 const BLOCK_PITCH = 9u;                            // vectors from row to row of 32 × 32 sums
 const BLOCK = 32 * BLOCK_PITCH;
 
@@ -44,7 +44,7 @@ var<workgroup> memory: array<vec4u, max(2 * SLICE, SPLIT * SUBGROUPS * BLOCK)>; 
 fn finish(row: u32, column: u32, sums: vec4f) {
   if (row >= params.rows || column >= params.outputs) { return; }
   let o = (params.first + column) / 4;
-  var v = sums * select(1.0, factor[row], HAS_FACTOR);
+  var v = sums * select(1.0, factor[select(0, row, HAS_FACTOR)], HAS_FACTOR);
   if (HAS_BIAS) { v += vec4f(bias[o]); }
   let at = row * (params.stride / 4) + o;
   if (HAS_RESIDUAL) { v += vec4f(residual[at]); }
@@ -62,7 +62,7 @@ fn four(w: u32) -> vec4f {
 fn weights(o: u32, g: u32, column: u32) -> vec4u {
   let block = o / 8 * params.groups + g;
   let at = select((block * 8 + o % 8) * 4 + column, (block * 16 + column / 2 * 8 + o % 8) * 4 + column % 2 * 2, FORMAT == 2);
-  let words = vec2u(codes[at], select(codes[at] >> 16, codes[at + 1], FORMAT == 2));
+  let words = vec2u(codes[at], select(codes[at] >> 16, codes[at + select(0u, 1u, FORMAT == 2)], FORMAT == 2));
   let pair = unpack2x16float(scales[select(block / 2, block, FORMAT == 1) * 8 + o % 8]);
   let s = select(vec2f(select(pair.x, pair.y, g % 2 == 1), 0.0), pair, FORMAT == 1);
   let low = four(words.x) * s.x + s.y;
@@ -74,14 +74,14 @@ fn weights(o: u32, g: u32, column: u32) -> vec4u {
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
         @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let tile = group.y * groups.x + group.x;
-  let tiles_across = (params.outputs + TILE_COLUMNS - 1) / TILE_COLUMNS;
-  let row0 = tile / tiles_across * TILE_ROWS;
-  let column0 = tile % tiles_across * TILE_COLUMNS;
-  let down = subgroup % SUBGROUPS / (TILE_COLUMNS / 32) * 32;  // where this subgroup's 32 × 32 outputs lie in the tile
-  let across = subgroup % (TILE_COLUMNS / 32) * 32;
+  let tiles_across = (params.outputs + TILE - 1) / TILE;
+  let row0 = tile / tiles_across * TILE;
+  let column0 = tile % tiles_across * TILE;
+  let down = subgroup % SUBGROUPS / 2 * 32;  // where its 32 × 32 outputs lie in the tile
+  let across = subgroup % 2 * 32;
   let part = subgroup / SUBGROUPS * 4;
 
-  // A thread fetches two vectors of x, LINES rows apart, and codes for one or two of the weight.
+  // A thread fetches two vectors of x, LINES rows apart, and codes for two of the weight.
   let width = params.inputs / 8;
   let line = thread / VECTORS;
   let column = thread % VECTORS;
@@ -90,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let o0 = min(column0 + line, params.outputs - 1);
   let o1 = min(column0 + line + LINES, params.outputs - 1);
   let to_x = line * PITCH + column;
-  let to_w = (TILE_ROWS + line) * PITCH + column;
+  let to_w = (TILE + line) * PITCH + column;
 
   var sums00: Sums; var sums01: Sums;
   var sums10: Sums; var sums11: Sums;
@@ -102,11 +102,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let next_x0 = select(vec4u(0), x[x0 + next * 4 + column % 4], own <= last);
     let next_x1 = select(vec4u(0), x[x1 + next * 4 + column % 4], own <= last);
     let next_w0 = weights(o0, next, column % 4);
-    var next_w1 = vec4u();
-    if (LINES < TILE_COLUMNS) { next_w1 = weights(o1, next, column % 4); }
+    let next_w1 = weights(o1, next, column % 4);
     if (g > 0) {
       let left = slice + down * PITCH + part;
-      let right = slice + (TILE_ROWS + across) * PITCH + part;
+      let right = slice + (TILE + across) * PITCH + part;
       for (var c = 0u; c < 4; c += 2) {
         let a0 = subgroupMatrixLoad<Left, row_major>(&memory, left + c, PITCH);
         let a1 = subgroupMatrixLoad<Left, row_major>(&memory, left + 16 * PITCH + c, PITCH);
@@ -122,7 +121,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     memory[slice + to_x] = next_x0;
     memory[slice + to_x + LINES * PITCH] = next_x1;
     memory[slice + to_w] = next_w0;
-    if (LINES < TILE_COLUMNS) { memory[slice + to_w + LINES * PITCH] = next_w1; }
+    memory[slice + to_w + LINES * PITCH] = next_w1;
     workgroupBarrier();
   }
   let block = subgroup * BLOCK;

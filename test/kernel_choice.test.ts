@@ -21,25 +21,13 @@ const matrices = { ...gpu, subgroupMatrices: [{ component: "f16", result: "f32",
 
 test("linear: matrices where subgroups have them, and rows enough of halfs", () => {
   const shape = { rows: 310, inputs: 896, outputs: 1152, half: true };
-  assert.deepEqual(linearCandidates(shape, matrices), [
-    "matrix",
-    "matrix_deep",
-    "matrix_tall",
-    "tile_vec4",
-    "tile_tall",
-    "tile",
-  ]);
-  assert.deepEqual(linearCandidates({ ...shape, rows: 16 }, matrices), [
-    "matrix_deep",
-    "matrix",
-    "tile_vec4",
-    "tile",
-    "row",
-  ]);
+  assert.deepEqual(linearCandidates(shape, matrices), ["matrix_deep", "matrix", "matrix_wide"]);
+  assert.deepEqual(linearCandidates({ ...shape, rows: 16 }, matrices), ["matrix_deep", "matrix", "row"]);
+  assert.equal(linearCandidates({ ...shape, rows: 4096 }, matrices)[0], "matrix_wide");
   for (const other of [{ rows: 8 }, { inputs: 900 }, { outputs: 1150 }, { half: false }]) {
     assert.ok(!linearCandidates({ ...shape, ...other }, matrices).includes("matrix"));
   }
-  assert.deepEqual(linearCandidates(shape, gpu), ["tile_vec4", "tile_tall", "tile"]);
+  assert.deepEqual(linearCandidates(shape, gpu), ["tile_vec4", "tile_tall"]);
   assert.ok(!linearCandidates(shape, { ...matrices, subgroupMinSize: 16 }).includes("matrix"));
 });
 
@@ -69,7 +57,7 @@ test("linear: elsewhere teams for decoding, or rows without subgroups, and tiles
 });
 
 test("linear, quantised: matrices as well", () => {
-  assert.equal(quantizedCandidates({ rows: 310, outputs: 96 }, matrices)[0], "matrix");
+  assert.equal(quantizedCandidates({ rows: 310, outputs: 96 }, matrices)[0], "matrix_deep");
   assert.equal(quantizedCandidates({ rows: 310, outputs: 90 }, matrices)[0], "tile");
   assert.equal(quantizedCandidates({ rows: 9, outputs: 96 }, matrices)[0], "tile");
 });
