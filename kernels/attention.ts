@@ -55,14 +55,14 @@ const TILE_HEADS: readonly number[] = [32, 64];
 /** Queries of a workgroup of the shader with matrices. */
 const MATRIX_ROWS = 64;
 /** Wider heads do not fit into its memory. */
-const MAX_MATRIX_HEAD = 64;
+const MAX_MATRIX_HEAD = 80;
 
 export type AttentionVariant = "rows" | "tile" | "matrix" | "lanes";
 
 /** Which shader serves this head size on this adapter; `half` says that elements are f16. */
 export function pickAttention(headDim: number, half: boolean, adapter: AdapterSummary): AttentionVariant {
   if (hasEightLanes(adapter)) return "lanes";
-  if (half && headDim % 16 === 0 && headDim <= MAX_MATRIX_HEAD && hasMatrices(adapter)) return "matrix";
+  if (half && headDim % 8 === 0 && headDim <= MAX_MATRIX_HEAD && hasMatrices(adapter)) return "matrix";
   return TILE_HEADS.includes(headDim) && !adapter.software ? "tile" : "rows";
 }
 

@@ -2,7 +2,8 @@
 //
 // For f16 on GPUs whose subgroups of 32 multiply 16 × 16 matrices: a subgroup takes 16 queries of a head, a workgroup 64 of them, and all
 // go through the keys in tiles of 32. Between the two products, scores become weights in the lanes, two lanes a query: online softmax
-// (arXiv 2205.14135). HEAD_DIM must be a multiple of 16.
+// (arXiv 2205.14135). HEAD_DIM must be a multiple of 8;
+// matrices are filled up with zeros.
 
 struct Params {
   batch: u32,   // B
@@ -24,11 +25,12 @@ const THREADS = SUBGROUPS * 32;
 const ROWS = SUBGROUPS * 16;
 const KEYS = 32u;
 const VECTORS = HEAD_DIM / 8;
-const QUADS = HEAD_DIM / 8;     // of a lane: half a query's result, in vec4f
+const QUADS = HEAD_DIM / 8;             // of a lane: half a query's result, in vec4f
+const PADDED = (VECTORS + 1) / 2 * 2;  // vectors of whole matrices
 // Vectors from row to row; one is left free against bank conflicts.
-const PITCH = VECTORS + 1;
+const PITCH = PADDED + 1;
 const WEIGHT_PITCH = KEYS / 8 + 1;
-const SUM_PITCH = max(KEYS, HEAD_DIM) / 4 + 1;
+const SUM_PITCH = max(KEYS, PADDED * 8) / 4 + 1;
 const LOWEST = -3.0e38;
 
 var<workgroup> queries: array<vec4u, ROWS * PITCH>;
@@ -38,6 +40,9 @@ var<workgroup> sums: array<vec4f, ROWS * SUM_PITCH>;         // scores, then wha
 var<workgroup> weights: array<vec4u, ROWS * WEIGHT_PITCH>;
 
 fn largest(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+
+// Of the head whose elements begin at `at`; zeros past it.
+fn vector(at: u32, i: u32) -> vec4u { return select(vec4u(0), qkv[at + min(i, VECTORS - 1)], i < VECTORS); }
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) thread: u32,
@@ -54,22 +59,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let row = own + lane / 2;            // of this lane
   let half = lane % 2;                 // of the row
 
-  for (var i = thread; i < ROWS * VECTORS; i += THREADS) {
-    queries[i / VECTORS * PITCH + i % VECTORS] = qkv[base + min(first + i / VECTORS, last) * 3 * width + i % VECTORS];
+  for (var i = thread; i < ROWS * PADDED; i += THREADS) {
+    let at = base + min(first + i / PADDED, last) * 3 * width;
+    queries[i / PADDED * PITCH + i % PADDED] = vector(at, i % PADDED);
   }
   var result: array<vec4f, QUADS>;
   var highest = LOWEST;
   var total = 0.0;
   for (var m = 0u; m < params.tokens; m += KEYS) {
-    for (var i = thread; i < KEYS * VECTORS; i += THREADS) {
-      let at = base + min(m + i / VECTORS, last) * 3 * width + i % VECTORS;
-      keys[i / VECTORS * PITCH + i % VECTORS] = qkv[at + width];
-      values[i / VECTORS * PITCH + i % VECTORS] = qkv[at + 2 * width];
+    for (var i = thread; i < KEYS * PADDED; i += THREADS) {
+      let at = base + min(m + i / PADDED, last) * 3 * width;
+      keys[i / PADDED * PITCH + i % PADDED] = vector(at + width, i % PADDED);
+      values[i / PADDED * PITCH + i % PADDED] = vector(at + 2 * width, i % PADDED);
     }
     workgroupBarrier();
     for (var k = 0u; k < KEYS / 16; k++) {
       var scores = Sums(0.0);
-      for (var d = 0u; d < VECTORS; d += 2) {
+      for (var d = 0u; d < PADDED; d += 2) {
         let a = subgroupMatrixLoad<Left, row_major>(&queries, own * PITCH + d, PITCH);
         let b = subgroupMatrixLoad<Right, col_major>(&keys, k * 16 * PITCH + d, PITCH);
         scores = subgroupMatrixMultiplyAccumulate(a, b, scores);
@@ -100,7 +106,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         vec4u(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
     }
     workgroupBarrier();
-    for (var d = 0u; d < VECTORS; d += 2) {
+    for (var d = 0u; d < PADDED; d += 2) {
       var added = Sums(0.0);
       for (var k = 0u; k < KEYS / 16; k++) {
         let a = subgroupMatrixLoad<Left, row_major>(&weights, own * WEIGHT_PITCH + k * 2, WEIGHT_PITCH);
