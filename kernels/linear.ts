@@ -196,9 +196,9 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   if (scale) expectShape("linear: scale", scale, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant = choose(input, rows, weight, options) } = plan;
-  if (isMatrix(variant) || variant === "matrix_wide")
-    expectDType(`linear: weight of variant ${variant}`, weight, "f16");
-  const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps) : input;
+  const inHalves = isMatrix(variant) || variant === "matrix_wide";
+  if (inHalves) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
+  const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, inHalves ? "f16" : undefined) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));

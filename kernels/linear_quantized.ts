@@ -151,7 +151,8 @@ export function linearQuantizedBy(
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant: wanted = choose(input, rows, weight, options) } = plan;
   const variant = served(wanted, input);
-  const x = norm && !isQuantizedTeam(variant) ? rmsNorm(input, norm.weight, norm.eps) : input;
+  const normed = isMatrix(variant) ? "f16" : undefined; // which is what matrices multiply
+  const x = norm && !isQuantizedTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, normed) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));

@@ -1,4 +1,4 @@
-import { defineSuite } from "./case.ts";
+import { defineSuite, f32 } from "./case.ts";
 import { hasEightLanes, hasSubgroups } from "./lanes.ts";
 import { type RmsNormVariant, rmsNormBy } from "./rms_norm.ts";
 
@@ -20,6 +20,8 @@ interface Case {
   readonly rows: number;
   readonly dim: number;
   readonly variant: RmsNormVariant;
+  /** The result is rounded to f16, though `x` is f32. */
+  readonly half?: boolean;
 }
 
 const MODELS = [
@@ -37,6 +39,7 @@ const ODD: readonly Case[] = [
   { variant: "subgroup", rows: 3, dim: 12 },
   { variant: "subgroup", rows: 2, dim: 1028 }, // one vector past a workgroup
   { variant: "subgroup", rows: 65537, dim: 4 },
+  { variant: "subgroup", rows: 17, dim: 896, half: true },
 ];
 
 export default defineSuite<Case>({
@@ -45,12 +48,16 @@ export default defineSuite<Case>({
     ...(["group", "lanes", "subgroup"] as const).flatMap((variant) => MODELS.map((c): Case => ({ ...c, variant }))),
     ...ODD,
   ],
-  inputs: ({ rows, dim }, random) => ({ x: random([rows, dim]), weight: random([dim]) }),
-  run: ({ x, weight }, { variant }) => rmsNormBy(variant, x!, weight!, EPS),
+  inputs({ rows, dim, half }, random) {
+    const x = random([rows, dim]);
+    return { x: half ? f32(x) : x, weight: random([dim]) };
+  },
+  run: ({ x, weight }, { variant, half }) => rmsNormBy(variant, x!, weight!, EPS, half ? "f16" : undefined),
   reference: ({ x, weight }) => rmsNormRef(x!, weight!, EPS),
   tolerance: { f32: 1e-12, f16: 1e-6 },
   bytes: ({ rows, dim }, element) => 2 * rows * dim * element,
-  supports({ adapter }, { variant }) {
+  supports({ adapter }, { variant, half }, dtype) {
+    if (half && dtype === "f32") return false;
     if (variant === "subgroup") return hasSubgroups(adapter);
     return variant === "group" || hasEightLanes(adapter);
   },

@@ -1,6 +1,6 @@
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
-import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { hasEightLanes, hasSubgroups } from "./lanes.ts";
 
 const BUFFERS = { x: "read", weight: "read", y: "write" } as const;
@@ -55,19 +55,26 @@ export function pickRmsNorm(dim: number, adapter: AdapterSummary): RmsNormVarian
  * @param x       [..., C]
  * @param weight  [C]
  * @param eps     added to the mean square, before the root
- * @returns       [..., C], element type of `x`
+ * @param dtype   element type of the result; f16 will do whatever `x` is, since results are at most √C times a weight. Default: that of `x`
+ * @returns       [..., C]
  * @throws ShapeError when `weight` is not [C]
  */
-export function rmsNorm(x: Tensor, weight: Tensor, eps: number): Tensor {
-  return rmsNormBy(pickRmsNorm(x.shape.at(-1) ?? 1, x.gpu.adapter), x, weight, eps);
+export function rmsNorm(x: Tensor, weight: Tensor, eps: number, dtype?: DType): Tensor {
+  return rmsNormBy(pickRmsNorm(x.shape.at(-1) ?? 1, x.gpu.adapter), x, weight, eps, dtype);
 }
 
 /** `rmsNorm` with the choice of the shader left to the caller, for tests and benchmarks. */
-export function rmsNormBy(variant: RmsNormVariant, x: Tensor, weight: Tensor, eps: number): Tensor {
+export function rmsNormBy(
+  variant: RmsNormVariant,
+  x: Tensor,
+  weight: Tensor,
+  eps: number,
+  dtype: DType = x.dtype,
+): Tensor {
   const dim = x.shape.at(-1) ?? 1;
   expectShape("rms_norm: weight", weight, [dim]);
   const rows = x.size / dim;
-  const y = x.like();
+  const y = x.gpu.empty(x.shape, dtype);
   KERNELS[variant].run({ x, weight, y }, { rows, dim, eps }, { workgroups: rows });
   return y;
 }
