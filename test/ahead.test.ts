@@ -1,4 +1,4 @@
-// Answers run one token ahead of what the host knows. These tests compare them with answers that do not.
+// Answers run some tokens ahead of what the host knows. These tests compare them with answers that do not.
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { FastVLM, type GenerateOptions } from "../src/node.ts";
@@ -25,6 +25,7 @@ interface Setting {
   readonly sampling?: SamplingOptions;
   /** Tokens that are wanted; absent in answers that do not run ahead. */
   readonly maxTokens?: number;
+  readonly lead?: number;
   readonly signal?: AbortSignal;
   readonly sequence?: Sequence;
 }
@@ -55,6 +56,9 @@ async function answer(model: FastVLM, context: readonly number[], count: number,
 
 const prompt = (length: number, first = 7): number[] => Array.from({ length }, (_, i) => 10 + ((first + 37 * i) % 300));
 
+/** One token is what a CPU adapter runs ahead; GPUs, more. */
+const LEADS = [1, 2, 3];
+
 describe("an answer that runs ahead is the same", () => {
   const samplings: Record<string, SamplingOptions> = {
     greedy: {},
@@ -71,21 +75,26 @@ describe("an answer that runs ahead is the same", () => {
   for (const [name, sampling] of Object.entries(samplings)) {
     test(name, async () => {
       const known = await answer(vlm, prompt(9), 20, { sampling });
-      assert.deepEqual(await answer(vlm, prompt(9), 20, { sampling, maxTokens: 20 }), known);
+      for (const lead of LEADS)
+        assert.deepEqual(await answer(vlm, prompt(9), 20, { sampling, maxTokens: 20, lead }), known, `lead ${lead}`);
       assert.equal(known.logprobs[0] !== undefined, sampling.logprobs !== undefined);
     });
   }
 
   test("where the cache grows", async () => {
     const known = await answer(vlm, prompt(250), 12);
-    assert.deepEqual(await answer(vlm, prompt(250), 12, { maxTokens: 12 }), known);
+    for (const lead of LEADS)
+      assert.deepEqual(await answer(vlm, prompt(250), 12, { maxTokens: 12, lead }), known, `lead ${lead}`);
   });
 
   test("where LongRoPE's factors switch: all is read again with the token that is known by then", async () => {
     const { original } = phi.model.decoder.config.longRope!;
-    for (let before = 0; before < 4; before++) {
+    for (let before = 0; before < 5; before++) {
       const known = await answer(phi, prompt(original - before), 8);
-      assert.deepEqual(await answer(phi, prompt(original - before), 8, { maxTokens: 8 }), known, `${before} before`);
+      for (const lead of LEADS) {
+        const ahead = await answer(phi, prompt(original - before), 8, { maxTokens: 8, lead });
+        assert.deepEqual(ahead, known, `${before} before, lead ${lead}`);
+      }
     }
   });
 });
@@ -107,6 +116,23 @@ test("the pass that reads a token is submitted before the host knows the token, 
   await passes({}); // makes what is made once
   assert.deepEqual(await passes({}), [1, 1, 1, 1, 0]);
   assert.deepEqual(await passes({ temperature: 1, seed: 4 }), [1, 1, 1, 1, 0]);
+});
+
+test("the lead grows by one with every token, and shrinks at the end of what is wanted", async () => {
+  const submitted = async (lead: number): Promise<number[]> => {
+    const generation = begin(vlm, prompt(5), { maxTokens: 8, lead });
+    const begun: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      await generation.next();
+      begun.push(generation.sequence.cache.length - 4);
+    }
+    generation.free();
+    generation.sequence.free();
+    return begun;
+  };
+  assert.deepEqual(await submitted(1), [2, 3, 4, 5, 6, 7, 8, 8]);
+  assert.deepEqual(await submitted(2), [2, 4, 5, 6, 7, 8, 8, 8]);
+  assert.deepEqual(await submitted(3), [2, 4, 6, 7, 8, 8, 8, 8]);
 });
 
 test("answers of a format, and traces, wait for every token", async () => {
@@ -131,31 +157,34 @@ test("answers of a format, and traces, wait for every token", async () => {
 describe("an answer that ends early", () => {
   const context = prompt(12);
 
-  test("at any token: the cache is as if nothing had run ahead, and the conversation goes on", async () => {
-    const { tokens } = await answer(vlm, context, 10);
-    const { used } = vlm.gpu.memory;
-    for (let stop = 1; stop <= 9; stop++) {
-      const first = begin(vlm, context, { maxTokens: 10 });
-      const { sequence } = first;
-      for (let i = 0; i < stop; i++) assert.equal(await first.next(), tokens[i]);
-      assert.equal(sequence.cache.length, context.length + stop, "it ran ahead");
-      first.free();
-      assert.equal(sequence.cache.length, context.length + stop - 1);
-      assert.equal(sequence.length, context.length + stop);
-      const again = begin(vlm, [...context, ...tokens.slice(0, stop)], { sequence, maxTokens: 10 - stop });
-      assert.equal(sequence.unread, 1, "all but the last token is known");
-      assert.equal(await again.next(), tokens[stop]);
-      again.free();
-      sequence.free();
-    }
-    assert.equal(vlm.gpu.memory.used, used);
-  });
+  for (const lead of LEADS)
+    test(`at any token, lead ${lead}: the cache is as if nothing had run ahead, and the conversation goes on`, async () => {
+      const { tokens } = await answer(vlm, context, 10);
+      const { used } = vlm.gpu.memory;
+      for (let stop = 1; stop <= 9; stop++) {
+        const first = begin(vlm, context, { maxTokens: 10, lead });
+        const { sequence } = first;
+        for (let i = 0; i < stop; i++) assert.equal(await first.next(), tokens[i]);
+        const ahead = Math.min(lead, stop, 10 - stop);
+        assert.equal(sequence.cache.length, context.length + stop - 1 + ahead, "it ran ahead");
+        first.free();
+        assert.equal(sequence.cache.length, context.length + stop - 1);
+        assert.equal(sequence.length, context.length + stop);
+        const rest = [...context, ...tokens.slice(0, stop)];
+        const again = begin(vlm, rest, { sequence, maxTokens: 10 - stop, lead });
+        assert.equal(sequence.unread, 1, "all but the last token is known");
+        assert.equal(await again.next(), tokens[stop]);
+        again.free();
+        sequence.free();
+      }
+      assert.equal(vlm.gpu.memory.used, used);
+    });
 
   test("by an abort, while a token is on its way", async () => {
     const { used } = vlm.gpu.memory;
     for (let after = 1; after <= 4; after++) {
       const abort = new AbortController();
-      const generation = begin(vlm, context, { maxTokens: 9, signal: abort.signal });
+      const generation = begin(vlm, context, { maxTokens: 9, lead: after, signal: abort.signal });
       for (let i = 0; i < after; i++) await generation.next();
       const next = generation.next();
       abort.abort("enough");
@@ -179,7 +208,7 @@ describe("an answer that ends early", () => {
 });
 
 test("a failure behind a token that runs ahead is thrown, and the cache is not trusted", async () => {
-  const generation = begin(vlm, prompt(5), { maxTokens: 9 });
+  const generation = begin(vlm, prompt(5), { maxTokens: 9, lead: 1 });
   await generation.next();
   const { readU32 } = vlm.gpu;
   vlm.gpu.readU32 = async () => {
@@ -213,6 +242,22 @@ test("those that run ahead and those that do not share passes, and each answers 
   assert.deepEqual(together, alone);
   const sizes = stages.filter(({ name }) => name === "logits").map(({ rows }) => rows);
   assert.ok(sizes.filter((rows) => rows === 3).length >= 5, `batches of ${sizes}`);
+});
+
+test("answers of different leads share passes, and each answers as alone", async () => {
+  const contexts = [3, 4, 6, 9].map((length) => prompt(length, length));
+  const known: unknown[] = [];
+  for (const context of contexts) known.push(await answer(vlm, context, 10));
+  const leads = [undefined, 1, 2, 3];
+  const before = scheduler.sharedSteps;
+  const together = await Promise.all(
+    contexts.map((context, i) => {
+      const lead = leads[i];
+      return answer(vlm, context, 10, lead === undefined ? {} : { lead, maxTokens: 10 });
+    }),
+  );
+  assert.deepEqual(together, known);
+  assert.ok(scheduler.sharedSteps >= before + 6);
 });
 
 test("a stop token ends an answer that has run past it, wherever it comes, and the next question is not disturbed", async () => {

@@ -131,6 +131,8 @@ interface Patience {
   /** Waits longer than this sleep instead. */
   readonly short: number;
   readonly sleep: number;
+  /** Whether it is as at the beginning again whenever a wait begins or ends. Default: it is that of the oldest wait */
+  readonly renewed?: boolean;
 }
 
 /**
@@ -140,12 +142,17 @@ interface Patience {
  */
 export const patientWait: Wait = waiter({ spin: 0.2, nap: 0.05, short: 5, sleep: 0.5 });
 
-/** The same for a GPU of its own: a step takes it a millisecond or two, of which a nap would be a good part. */
-const alertWait: Wait = waiter({ spin: 3, nap: 0.05, short: 100, sleep: 0.2 });
+/**
+ * The same for a GPU of its own: a step takes it a millisecond or two, of which a nap would be a good part. Where several steps are
+ * under way, each is waited for since the one before it was done.
+ */
+const alertWait: Wait = waiter({ spin: 3, nap: 0.05, short: 100, sleep: 0.2, renewed: true });
 
-function waiter({ spin, nap, short, sleep }: Patience): Wait {
+function waiter({ spin, nap, short, sleep, renewed = false }: Patience): Wait {
   /** Oldest first. */
   const waits = new Set<{ readonly since: number }>();
+  /** When a wait began or ended last. */
+  let latest = 0;
   let looking = false;
   const look = async (): Promise<void> => {
     looking = true;
@@ -153,7 +160,7 @@ function waiter({ spin, nap, short, sleep }: Patience): Wait {
       await new Promise((resolve) => setImmediate(resolve));
       const [oldest] = waits;
       if (!oldest) break;
-      const waited = performance.now() - oldest.since;
+      const waited = performance.now() - (renewed ? latest : oldest.since);
       if (waited > spin) Atomics.wait(SLEEPER, 0, 0, waited > short ? sleep : nap);
     }
     looking = false;
@@ -161,11 +168,13 @@ function waiter({ spin, nap, short, sleep }: Patience): Wait {
   return async (promise) => {
     const wait = { since: performance.now() };
     waits.add(wait);
+    latest = wait.since;
     if (!looking) void look();
     try {
       return await promise;
     } finally {
       waits.delete(wait);
+      latest = performance.now();
     }
   };
 }

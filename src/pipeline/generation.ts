@@ -12,6 +12,10 @@ export interface Eyes {
   release(features: ReadonlyMap<string, Tensor>): void;
 }
 
+/** With one step the GPU waits wherever the host takes longer than usual; one more is in vain, a millisecond or two, when an answer ends. */
+const LEAD = 2;
+const SOFTWARE_LEAD = 1;
+
 type Choice = readonly [token: number, logprobs: Logprobs | undefined];
 
 export interface GenerationOptions extends Pick<ReadOptions, "part" | "signal" | "onPart"> {
@@ -21,6 +25,8 @@ export interface GenerationOptions extends Pick<ReadOptions, "part" | "signal" |
   readonly constraint?: Constraint | undefined;
   /** Tokens that are wanted at most. Default: none is begun before it is asked for */
   readonly maxTokens?: number | undefined;
+  /** Tokens that it runs ahead, at most. Default: 2, and 1 where the GPU is the CPU, which has no time for what may be in vain */
+  readonly lead?: number | undefined;
   /** Records every stage of the first pass and the logits of all; such an answer is decoded by itself. */
   readonly trace?: Trace | undefined;
 }
@@ -28,8 +34,8 @@ export interface GenerationOptions extends Pick<ReadOptions, "part" | "signal" |
 /**
  * One answer in the making, token by token: the first `next` reads what is new of the context. Ends with `free`.
  *
- * Where the choice of the next token takes nothing that only the host knows, it runs one token ahead: the pass that reads a
- * token is submitted before the host has been told which token that is. What was read ahead of an answer's end is forgotten.
+ * Where the choice of the next token takes nothing that only the host knows, it runs ahead: the passes that read a token and the
+ * next are submitted before the host has been told which tokens those are. What was read ahead of an answer's end is forgotten.
  */
 export class Generation implements Speaker {
   readonly sequence: Sequence;
@@ -41,7 +47,8 @@ export class Generation implements Speaker {
   readonly #choices: Promise<Choice>[] = [];
   /** Choices so far. */
   #begun = 0;
-  #due = false;
+  /** Passes that are wanted of the scheduler before the next token is taken. */
+  #wanted = 0;
   #token: Tensor | undefined;
   #logprobs: Logprobs | undefined;
 
@@ -56,7 +63,7 @@ export class Generation implements Speaker {
   }
 
   get due(): boolean {
-    return this.#due;
+    return this.#wanted > 0;
   }
 
   /** About the last token, when the sampler was asked for it. */
@@ -69,6 +76,11 @@ export class Generation implements Speaker {
   }
 
   chosen(token: Promise<number>): void {
+    this.#wanted--;
+    this.#expect(token);
+  }
+
+  #expect(token: Promise<number>): void {
     const choice = Promise.all([token, this.#options.sampler.logprobs()]);
     choice.catch(() => undefined); // nobody may come to take it
     this.#choices.push(choice);
@@ -114,16 +126,25 @@ export class Generation implements Speaker {
 
   #step(): Promise<number> {
     const { trace } = this.#options;
-    this.#due = this.#choices.length === 0 || this.#mayRunAhead();
-    if (this.#due) this.sequence.prepare(this.sequence.cache.length + 1);
+    this.#wanted = this.#passes();
+    if (this.#wanted > 0) this.sequence.prepare(this.sequence.cache.length + this.#wanted);
     if (!trace) return this.#scheduler.step(this);
     return this.#scheduler.alone(this, (record) => trace.during(record, "logits"));
   }
 
-  /** A constraint must hear of a token before it can say which may follow; a trace is of what was asked for. */
-  #mayRunAhead(): boolean {
-    const { constraint, trace, maxTokens = 0 } = this.#options;
-    return !constraint && !trace && this.#begun < maxTokens && this.sequence.maySpeculate;
+  /**
+   * Passes to submit before the next token is taken. The lead grows by one with every token, so that the first is not late. A
+   * constraint must hear of a token before it can say which may follow; a trace is of what was asked for.
+   */
+  #passes(): number {
+    const { constraint, trace, maxTokens = 0, lead = defaultLead(this.sequence) } = this.#options;
+    const underWay = this.#choices.length;
+    const needed = underWay === 0 ? 1 : 0;
+    if (constraint || trace) return needed;
+    const taken = this.#begun - underWay;
+    let passes = Math.min(1 + Math.min(lead, 1 + taken) - underWay, maxTokens - this.#begun);
+    while (passes > needed && !this.sequence.maySpeculate(passes)) passes--;
+    return Math.max(needed, passes);
   }
 
   /** Reads the prompt; or all of the context again, when LongRoPE's factors have changed and cached keys are of no use. */
@@ -146,7 +167,9 @@ export class Generation implements Speaker {
     } finally {
       eyes.release(features);
     }
-    this.chosen(this.sequence.cache.gpu.readU32(this.token).then(([token]) => token!));
+    this.#expect(this.sequence.cache.gpu.readU32(this.token).then(([token]) => token!));
     await looked;
   }
 }
+
+const defaultLead = ({ cache }: Sequence): number => (cache.gpu.adapter.software ? SOFTWARE_LEAD : LEAD);

@@ -9,7 +9,7 @@ export interface Speaker {
   readonly sequence: Sequence;
   /** The last chosen token, u32 [1], on the GPU; the host need not know it yet. */
   readonly token: Tensor;
-  /** Whether the next pass chooses a token: its cache lacks exactly `token` then, and is prepared for it. */
+  /** Whether the next pass chooses a token: its cache lacks exactly `token` then, and has room for it. */
   readonly due: boolean;
   /** Records the choice of the next token from logits f32 [1, V], and leaves it in `token`. */
   choose(logits: Tensor): void;
@@ -33,7 +33,7 @@ const BINDING_ALIGNMENT = 256;
  * share a pass, in which every weight is read once for all of them. Answers join and leave at any step.
  *
  * The pass that an answer's question starts need not be the one it gets its token from: answers that are due although a choice
- * of theirs is on its way run ahead, so that the GPU has the next step before the host has heard of this one.
+ * of theirs is on its way run ahead, so that the GPU has the next steps before the host has heard of this one.
  *
  * A step waits for the answers of the previous one until everything that can run without waiting has run. One that has not
  * asked by then, such as one whose reader is slow, holds nobody up: it comes along at the next step after it asks.
@@ -93,8 +93,9 @@ export class Scheduler {
     for (const [speaker] of batch) this.#waiting.delete(speaker);
     this.#running = true;
     try {
-      const due = batch.map(([speaker]) => speaker).filter((speaker) => speaker.due);
-      if (due.length > 0) this.#launch(due);
+      const due = (): Speaker[] => batch.map(([speaker]) => speaker).filter((speaker) => speaker.due);
+      // An answer that has yet to get ahead takes part in several passes.
+      for (let speakers = due(); speakers.length > 0; speakers = due()) this.#launch(speakers);
       // A step is over when all that took part know their tokens, so that they ask for the next one together.
       const taken = await Promise.allSettled(batch.map(([speaker]) => speaker.take()));
       for (const [i, [speaker, { resolve, reject }]] of batch.entries()) {

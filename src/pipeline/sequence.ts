@@ -93,9 +93,9 @@ export class Sequence {
     this.#regime = regime;
   }
 
-  /** Whether another token can follow those in the cache, known or not, without all being read again (see `checkRegime`). */
-  get maySpeculate(): boolean {
-    return this.#model.decoder.rope.regime(this.cache.length + 1) === this.#regime;
+  /** Whether so many tokens can follow those in the cache, known or not, without all being read again (see `checkRegime`). */
+  maySpeculate(tokens: number): boolean {
+    return this.#model.decoder.rope.regime(this.cache.length + tokens) === this.#regime;
   }
 
   /** Makes room and tables for a cache of so many tokens: passes can allocate neither. */
