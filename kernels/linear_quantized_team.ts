@@ -38,8 +38,7 @@ type TeamKernelLaunch = Parameters<typeof team.run>[2];
 /** Groups of inputs that a thread takes in all, about. */
 const TURNS = { team: 4, team_wide: 2 } as const;
 export type QuantizedTeamVariant = keyof typeof TURNS;
-const WIDTHS = Object.keys(TURNS);
-export const isQuantizedTeam = (variant: string): variant is QuantizedTeamVariant => Object.hasOwn(TURNS, variant);
+export const isQuantizedTeam = (variant: string): variant is QuantizedTeamVariant => variant in TURNS;
 
 /** Outputs in a block of codes. */
 const BLOCK = 8;
@@ -64,7 +63,7 @@ export function linearQuantizedTeam(
   const [outputs, inputs] = weight.shape;
   const rows = x.shape[0]!;
   const steps = stepsOf(tensors, swiglu);
-  const kind = (rows * WIDTHS.length + WIDTHS.indexOf(variant)) * ALL_STEPS + steps;
+  const kind = (8 * rows + TURNS[variant]) * ALL_STEPS + steps;
   const launch = launches.get(weight, kind, () => launchFor(variant, rows, weight, steps));
   const groups = 2 * Math.ceil(inputs / GROUP / 2);
   team.run(

@@ -19,8 +19,7 @@ type TeamKernelLaunch = Parameters<typeof team.run>[2];
 /** Outputs of a team of threads. */
 const OUTPUTS = { team: 1, team_2: 2, team_4: 4 } as const;
 export type TeamVariant = keyof typeof OUTPUTS;
-const WIDTHS = Object.keys(OUTPUTS);
-export const isTeam = (variant: string): variant is TeamVariant => Object.hasOwn(OUTPUTS, variant);
+export const isTeam = (variant: string): variant is TeamVariant => variant in OUTPUTS;
 
 /** Rows that are worth it. */
 export const TEAM_ROWS = 8;
@@ -80,7 +79,7 @@ export function linearTeam(
   const { x, weight, y } = tensors;
   const [rows = 0, inputs = 0] = x.shape;
   const steps = stepsOf(tensors, swiglu);
-  const kind = (rows * WIDTHS.length + WIDTHS.indexOf(variant)) * ALL_STEPS + steps;
+  const kind = (8 * rows + OUTPUTS[variant]) * ALL_STEPS + steps;
   const launch = launches.get(weight, kind, () => launchFor(variant, rows, weight, steps));
   team.run(tensors, { rows, inputs, outputs: weight.shape[0]!, first, stride: y.shape[1]!, eps }, launch);
 }
