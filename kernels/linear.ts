@@ -2,6 +2,7 @@ import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
+import { withLast } from "../src/tensor/shape.ts";
 import { BYTES, expectDType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { halfRows } from "./half_rows.ts";
@@ -190,8 +191,8 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   const { norm, bias, scale, residual, dtype = input.dtype } = options;
   const { O, C } = weight.dims("O C");
   const rows = input.size / C;
-  const shape = [...input.shape.slice(0, -1), O];
-  expectShape("linear: x", input, [...input.shape.slice(0, -1), C]);
+  const shape = withLast(input.shape, O);
+  expectShape("linear: x", input, withLast(input.shape, C));
   if (bias) expectShape("linear: bias", bias, [O]);
   if (scale) expectShape("linear: scale", scale, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
@@ -201,13 +202,19 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, inHalves ? "f16" : undefined) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
+  const run = (tensors: LinearTensors, first: number): void => {
+    if (isTeam(variant)) linearTeam(variant, { ...tensors, norm: norm?.weight }, { first, eps: norm?.eps });
+    else launch(variant, tensors, first, options.activation ?? "none");
+  };
+  if (Math.max(x.bytes, weight.bytes, residual?.bytes ?? 0, y.bytes) <= maxBytes) {
+    run({ ...flat, weight, bias, scale }, 0);
+    return y;
+  }
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
   for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
     for (const [first, end] of rowChunks(O, [C * BYTES[weight.dtype]], maxBytes, QUAD)) {
-      const tensors = { ...part, weight: weight.rows(first, end), bias };
-      if (isTeam(variant)) linearTeam(variant, { ...tensors, norm: norm?.weight }, { first, eps: norm?.eps });
-      else launch(variant, { ...tensors, scale }, first, options.activation ?? "none");
+      run({ ...part, weight: weight.rows(first, end), bias, scale }, first);
     }
   }
   return y;
@@ -239,15 +246,19 @@ export function teamSwiglu(x: Tensor, weight: Tensor, norm?: Norm, variant?: Tea
 }
 
 function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions): LinearVariant {
-  const { O, C } = weight.dims("O C");
-  const { choices, adapter } = x.gpu;
-  const group = `linear ${x.dtype} ${weight.dtype} rows ${rowClass(rows)}`;
-  const all = linearCandidates({ rows, inputs: C, outputs: O, half: weight.dtype === "f16" }, adapter);
+  const { choices } = x.gpu;
   // Teams serve language models, which need neither.
-  const candidates = options.activation || options.scale ? all.filter((variant) => !isTeam(variant)) : all;
-  return choices.pick(group, `${C}x${O}`, candidates, (variant) => {
-    const residual = options.residual && standIn(options.residual);
-    linearBy({ variant }, standIn(x), weight, { ...options, residual });
+  const isPlain = !options.activation && !options.scale;
+  const kind = 4 * rows + (x.dtype === "f16" ? 2 : 0) + (isPlain ? 1 : 0);
+  return choices.recall(weight, kind, () => {
+    const { O, C } = weight.dims("O C");
+    const group = `linear ${x.dtype} ${weight.dtype} rows ${rowClass(rows)}`;
+    const all = linearCandidates({ rows, inputs: C, outputs: O, half: weight.dtype === "f16" }, x.gpu.adapter);
+    const candidates = isPlain ? all : all.filter((variant) => !isTeam(variant));
+    return choices.pick(group, `${C}x${O}`, candidates, (variant) => {
+      const residual = options.residual && standIn(options.residual);
+      linearBy({ variant }, standIn(x), weight, { ...options, residual });
+    });
   });
 }
 

@@ -2,6 +2,7 @@ import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel, MAX_UNIFORM_BYTES } from "../src/gpu/kernel.ts";
 import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
+import { withLast } from "../src/tensor/shape.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { halfRows } from "./half_rows.ts";
@@ -145,8 +146,8 @@ export function linearQuantizedBy(
   const { norm, bias, residual, dtype = input.dtype } = options;
   const [O, C] = weight.shape;
   const rows = input.size / C;
-  const shape = [...input.shape.slice(0, -1), O];
-  expectShape("linear: x", input, [...input.shape.slice(0, -1), C]);
+  const shape = withLast(input.shape, O);
+  expectShape("linear: x", input, withLast(input.shape, C));
   if (bias) expectShape("linear: bias", bias, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant: wanted = choose(input, rows, weight, options) } = plan;
@@ -155,17 +156,22 @@ export function linearQuantizedBy(
   const x = norm && !isQuantizedTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, normed) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
+  const run = (tensors: Tensors, slice: QuantizedTensor, first: number): void => {
+    if (!isQuantizedTeam(variant)) launch(variant, tensors, slice, first);
+    else linearQuantizedTeam(variant, slice, { ...tensors, norm: norm?.weight }, { first, eps: norm?.eps });
+  };
+  const { codes, scales } = weight;
+  if (Math.max(x.bytes, codes.bytes, scales.bytes, residual?.bytes ?? 0, y.bytes) <= maxBytes) {
+    run({ ...flat, bias }, weight, 0);
+    return y;
+  }
   const rowBytes = [flat.x, flat.y, flat.residual].flatMap((t) => (t ? [t.bytes / rows] : []));
-  const [blocks = 0] = weight.codes.shape;
-  const blockBytes = [weight.codes.bytes / blocks, weight.scales.bytes / blocks];
+  const [blocks = 0] = codes.shape;
+  const blockBytes = [codes.bytes / blocks, scales.bytes / blocks];
   for (const [from, to] of rowChunks(rows, rowBytes, maxBytes)) {
     const part = { x: flat.x.rows(from, to), y: flat.y.rows(from, to), residual: flat.residual?.rows(from, to) };
     for (const [first, end] of rowChunks(blocks, blockBytes, maxBytes)) {
-      const slice = weight.rows(first * BLOCK, Math.min(end * BLOCK, O));
-      if (isQuantizedTeam(variant)) {
-        const tensors = { ...part, bias, norm: norm?.weight };
-        linearQuantizedTeam(variant, slice, tensors, { first: first * BLOCK, eps: norm?.eps });
-      } else launch(variant, { ...part, bias }, slice, first * BLOCK);
+      run({ ...part, bias }, weight.rows(first * BLOCK, Math.min(end * BLOCK, O)), first * BLOCK);
     }
   }
   return y;
@@ -221,12 +227,14 @@ const served = (variant: QuantizedVariant, x: Tensor): QuantizedVariant =>
   variant === "lanes_row" && (x.dtype !== "f32" || x.bytes > MAX_UNIFORM_BYTES) ? "lanes" : variant;
 
 function choose(x: Tensor, rows: number, weight: QuantizedTensor, options: QuantizedOptions): QuantizedVariant {
-  const [O, C] = weight.shape;
   const { choices, adapter } = x.gpu;
-  const group = `linear_quantized ${x.dtype} ${weight.format} rows ${rowClass(rows)}`;
-  return choices.pick(group, `${C}x${O}`, quantizedCandidates({ rows, outputs: O }, adapter), (variant) => {
-    const residual = options.residual && standIn(options.residual);
-    linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
+  return choices.recall(weight, 2 * rows + (x.dtype === "f16" ? 1 : 0), () => {
+    const [O, C] = weight.shape;
+    const group = `linear_quantized ${x.dtype} ${weight.format} rows ${rowClass(rows)}`;
+    return choices.pick(group, `${C}x${O}`, quantizedCandidates({ rows, outputs: O }, adapter), (variant) => {
+      const residual = options.residual && standIn(options.residual);
+      linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
+    });
   });
 }
 

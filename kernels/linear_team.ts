@@ -1,5 +1,6 @@
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
+import { Originals, Recollection } from "../src/gpu/recollection.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { hasSubgroups } from "./lanes.ts";
 
@@ -13,10 +14,12 @@ const team = defineKernel({
   features: ["subgroups"],
 });
 
+type TeamKernelLaunch = Parameters<typeof team.run>[2];
+
 /** Outputs of a team of threads. */
 const OUTPUTS = { team: 1, team_2: 2, team_4: 4 } as const;
 export type TeamVariant = keyof typeof OUTPUTS;
-export const isTeam = (variant: string): variant is TeamVariant => Object.hasOwn(OUTPUTS, variant);
+export const isTeam = (variant: string): variant is TeamVariant => variant in OUTPUTS;
 
 /** Rows that are worth it. */
 export const TEAM_ROWS = 8;
@@ -73,31 +76,45 @@ export function linearTeam(
   tensors: TeamTensors,
   { first = 0, eps = 0, swiglu = false }: TeamLaunch = {},
 ): void {
-  const { x, norm, weight, bias, residual, y } = tensors;
-  const { rows, inputs } = x.dims("rows inputs");
-  const { outputs } = weight.dims("outputs inputs");
-  const perTeam = swiglu ? Math.max(2, OUTPUTS[variant]) : OUTPUTS[variant];
+  const { x, weight, y } = tensors;
+  const [rows = 0, inputs = 0] = x.shape;
+  const steps = stepsOf(tensors, swiglu);
+  const kind = (8 * rows + OUTPUTS[variant]) * ALL_STEPS + steps;
+  const launch = launches.get(weight, kind, () => launchFor(variant, rows, weight, steps));
+  team.run(tensors, { rows, inputs, outputs: weight.shape[0]!, first, stride: y.shape[1]!, eps }, launch);
+}
+
+/** Optional steps, as bits of a number. */
+export const STEPS = { norm: 1, bias: 2, residual: 4, swiglu: 8 } as const;
+export const ALL_STEPS = 16;
+
+export const stepsOf = ({ norm, bias, residual }: Omit<TeamTensors, "weight">, swiglu: boolean): number =>
+  (norm ? STEPS.norm : 0) | (bias ? STEPS.bias : 0) | (residual ? STEPS.residual : 0) | (swiglu ? STEPS.swiglu : 0);
+
+const launches = new Recollection<TeamKernelLaunch>();
+const originals = new Originals<Omit<TeamKernelLaunch, "workgroups">>();
+
+function launchFor(variant: TeamVariant, rows: number, weight: Tensor, steps: number): TeamKernelLaunch {
+  const [outputs = 0, inputs = 0] = weight.shape;
+  const isSwiglu = (steps & STEPS.swiglu) !== 0;
+  const perTeam = isSwiglu ? Math.max(2, OUTPUTS[variant]) : OUTPUTS[variant];
   const ROWS = teamRows(rows);
   const TEAM = teamSize(inputs / 8, TURNS);
   const WORKGROUP_SIZE = Math.max(MIN_SIZE, TEAM);
-  const wanted = x.gpu.adapter.software ? SOFTWARE_LOADS : LOADS;
+  const wanted = weight.gpu.adapter.software ? SOFTWARE_LOADS : LOADS;
   const loads = wanted / (weight.dtype === "f16" ? 1 : 2) / (ROWS > 2 ? 2 : 1);
   const UNROLL = Math.max(1, Math.min(TURNS, Math.floor(loads / perTeam)));
-  team.run(
-    tensors,
-    { rows, inputs, outputs, first, stride: y.shape[1]!, eps },
-    {
-      workgroups: Math.ceil(outputs / ((perTeam * WORKGROUP_SIZE) / TEAM)) * Math.ceil(rows / ROWS),
-      overrides: {
-        WORKGROUP_SIZE,
-        TEAM,
-        WEIGHT_F16: weight.dtype === "f16",
-        HAS_NORM: norm !== undefined,
-        HAS_BIAS: bias !== undefined,
-        HAS_RESIDUAL: residual !== undefined,
-        SWIGLU: swiglu,
-      },
-      constants: { ROWS, OUTPUTS: perTeam, UNROLL },
-    },
-  );
+  const overrides = {
+    WORKGROUP_SIZE,
+    TEAM,
+    WEIGHT_F16: weight.dtype === "f16",
+    HAS_NORM: (steps & STEPS.norm) !== 0,
+    HAS_BIAS: (steps & STEPS.bias) !== 0,
+    HAS_RESIDUAL: (steps & STEPS.residual) !== 0,
+    SWIGLU: isSwiglu,
+  };
+  return {
+    ...originals.of({ overrides, constants: { ROWS, OUTPUTS: perTeam, UNROLL } }),
+    workgroups: Math.ceil(outputs / ((perTeam * WORKGROUP_SIZE) / TEAM)) * Math.ceil(rows / ROWS),
+  };
 }

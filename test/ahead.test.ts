@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { FastVLM, type GenerateOptions } from "../src/node.ts";
-import { Generation } from "../src/pipeline/generation.ts";
+import { Generation, leadOn } from "../src/pipeline/generation.ts";
 import { Sampler, type SamplingOptions } from "../src/pipeline/sampling.ts";
 import { Scheduler } from "../src/pipeline/scheduler.ts";
 import { Sequence } from "../src/pipeline/sequence.ts";
@@ -114,8 +114,9 @@ test("the pass that reads a token is submitted before the host knows the token, 
     return seen.slice(1);
   };
   await passes({}); // makes what is made once
-  assert.deepEqual(await passes({}), [1, 1, 1, 1, 0]);
-  assert.deepEqual(await passes({ temperature: 1, seed: 4 }), [1, 1, 1, 1, 0]);
+  const expected = leadOn(vlm.gpu.adapter) === 1 ? [1, 1, 1, 1, 0] : [2, 1, 1, 0, 0];
+  assert.deepEqual(await passes({}), expected);
+  assert.deepEqual(await passes({ temperature: 1, seed: 4 }), expected);
 });
 
 test("the lead grows by one with every token, and shrinks at the end of what is wanted", async () => {

@@ -70,6 +70,27 @@ describe("choices", () => {
     assert.equal(choices.pick("k rows 1", "8x8", ["c", "a", "b"], nothing), "c");
   });
 
+  test("what was chosen for a weight is chosen again, until a table comes or goes, and asked where choices are collected", async () => {
+    const choices = new Choices();
+    const weights = [{}, {}] as const;
+    let asked = 0;
+    const choose = (weight: object, kind: number): string =>
+      choices.recall(weight, kind, () => {
+        asked++;
+        return choices.pick("k rows 1", "8x8", ["a", "b"], nothing);
+      });
+    for (let i = 0; i < 3; i++) for (const weight of weights) assert.equal(choose(weight, 1), "a");
+    assert.equal(asked, 2);
+    assert.equal(choose(weights[0], 2), "a");
+    assert.equal(asked, 3);
+    const questions = await choices.collect(async () => choose(weights[0], 1));
+    assert.deepEqual([questions.length, asked], [1, 4]);
+    choices.prefer({ "k rows 1": "b" });
+    assert.equal(choose(weights[0], 1), "b");
+    choices.clear();
+    assert.equal(choose(weights[0], 1), "a");
+  });
+
   test("what a table names and the shape cannot have is not taken", () => {
     const choices = new Choices({ "k rows 1": "gone" });
     assert.equal(choices.pick("k rows 1", "8x8", ["a", "b"], nothing), "a");

@@ -1,3 +1,5 @@
+import { Recollection } from "./recollection.ts";
+
 /** Which of several ways to compute the same serves a class of shapes: `"linear f32 f16 rows 1 896x4864"` → `"row"`. */
 export type ChoiceTable = Readonly<Record<string, string>>;
 
@@ -23,6 +25,7 @@ const TRIALS = 8;
 export class Choices {
   readonly #tables: ChoiceTable[];
   #asked: Map<string, Question> | null = null;
+  readonly #known = new Recollection<string>();
 
   /** @param tables the first that knows a class decides */
   constructor(...tables: ChoiceTable[]) {
@@ -32,11 +35,13 @@ export class Choices {
   /** From now on `table` decides before those so far. */
   prefer(table: ChoiceTable): void {
     this.#tables.unshift(table);
+    this.#known.clear();
   }
 
   /** From now on no table decides, as where nobody has measured. */
   clear(): void {
     this.#tables.length = 0;
+    this.#known.clear();
   }
 
   /**
@@ -58,6 +63,15 @@ export class Choices {
     }
     if (this.#asked) this.#ask(key, candidates, trial as Trial);
     return first;
+  }
+
+  /**
+   * What `choose` answers for a weight, asked once as long as the tables stay.
+   *
+   * @param kind says what but the weight the answer depends on
+   */
+  recall<V extends string>(weight: object, kind: number, choose: () => V): V {
+    return this.#asked ? choose() : (this.#known.get(weight, kind, choose) as V);
   }
 
   /** The choices that `body` has to make without a table, in the order in which they come up. */

@@ -49,7 +49,7 @@ export class Gpu {
   readonly #failures: Failures;
   readonly #realPool: Pool;
   #pool: Pool;
-  #scopes: Set<Block>[] = [];
+  #scopes: Block[][] = [];
   #compiling: Promise<void>[] | null = null;
 
   /** Use `Gpu.open`; without a device the engine only checks shapes and counts memory (see `Gpu.dry`). */
@@ -106,7 +106,7 @@ export class Gpu {
   empty(shape: Shape, dtype: DType): Tensor {
     this.#check();
     const block = this.#pool.take(sizeOf(shape) * BYTES[dtype]);
-    this.#scopes.at(-1)?.add(block);
+    this.#scopes.at(-1)?.push(block);
     if (this.poison && block.buffer) {
       this.flush();
       this.device?.queue.writeBuffer(block.buffer, 0, new Uint32Array(block.bytes / 4).fill(0x7fc07e00));
@@ -177,14 +177,12 @@ export class Gpu {
    * Freed memory is reused by the very next operation, which is safe because dispatches run in order.
    */
   scope<Result extends Tensor | readonly Tensor[] | undefined>(body: () => Result): Result {
-    const mine = new Set<Block>();
+    const mine: Block[] = [];
     this.#scopes.push(mine);
     try {
       const result = body();
       const kept: readonly Tensor[] = result instanceof Tensor ? [result] : (result ?? []);
-      for (const tensor of kept) {
-        if (mine.delete(tensor.block)) this.#scopes.at(-2)?.add(tensor.block);
-      }
+      for (const { block } of kept) if (remove(mine, block)) this.#scopes.at(-2)?.push(block);
       return result;
     } finally {
       this.#scopes.pop();
@@ -203,7 +201,7 @@ export class Gpu {
 
   /** Frees a tensor made outside any scope, or one of the current scope that is no longer needed. */
   release(tensor: Tensor): void {
-    this.#scopes.at(-1)?.delete(tensor.block);
+    remove(this.#scopes.at(-1) ?? [], tensor.block);
     this.#pool.give(tensor.block);
   }
 
@@ -268,9 +266,8 @@ export class Gpu {
 
   /** Submits all recorded work. */
   flush(): void {
-    if (!this.#stream) return;
-    this.#check();
-    this.#stream.submit();
+    if (this.#stream) this.#check();
+    this.#stream?.submit();
   }
 
   /** The elements of a tensor; f16 is widened. Submits recorded work. */
@@ -323,4 +320,11 @@ export class Gpu {
     this.#stream?.discard();
     throw failure;
   }
+}
+
+/** Takes a block out of a scope, which has few; the last ones are asked for most. */
+function remove(scope: Block[], block: Block): boolean {
+  const at = scope.lastIndexOf(block);
+  if (at >= 0) scope.splice(at, 1);
+  return at >= 0;
 }

@@ -92,8 +92,13 @@ export class Pool {
   }
 }
 
+/** Smallest step between sizes, and below which size it is the step: activations of one token are mostly that small. */
+const STEP = 256;
+const SMALL = 16 * STEP;
+
 /** Rounds up to an eighth of a power of two: at most 12.5 % slack, few distinct sizes. */
 export function sizeClass(bytes: number): number {
-  const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 8);
-  return Math.max(1, Math.ceil(bytes / step)) * step;
+  if (bytes < SMALL) return Math.max(1, Math.ceil(bytes / STEP)) * STEP;
+  const step = 2 ** Math.floor(Math.log2(bytes)) / 8;
+  return Math.ceil(bytes / step) * step;
 }

@@ -1,3 +1,4 @@
+import type { AdapterSummary } from "../gpu/device.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Logprobs, Sampler } from "./sampling.ts";
 import type { Scheduler, Speaker } from "./scheduler.ts";
@@ -12,9 +13,11 @@ export interface Eyes {
   release(features: ReadonlyMap<string, Tensor>): void;
 }
 
-/** With one step the GPU waits wherever the host takes longer than usual; one more is in vain, a millisecond or two, when an answer ends. */
-const LEAD = 2;
-const SOFTWARE_LEAD = 1;
+/**
+ * Tokens that answers run ahead. With a single one a GPU waits wherever the host takes longer than usual; each is in vain, for a
+ * millisecond or so, when an answer ends. Where the GPU is the CPU, there is no time for what is in vain.
+ */
+export const leadOn = ({ software }: AdapterSummary): number => (software ? 1 : 2);
 
 type Choice = readonly [token: number, logprobs: Logprobs | undefined];
 
@@ -25,7 +28,7 @@ export interface GenerationOptions extends Pick<ReadOptions, "part" | "signal" |
   readonly constraint?: Constraint | undefined;
   /** Tokens that are wanted at most. Default: none is begun before it is asked for */
   readonly maxTokens?: number | undefined;
-  /** Tokens that it runs ahead, at most. Default: 2, and 1 where the GPU is the CPU, which has no time for what may be in vain */
+  /** Tokens that it runs ahead, at most. Default: `leadOn` the adapter */
   readonly lead?: number | undefined;
   /** Records every stage of the first pass and the logits of all; such an answer is decoded by itself. */
   readonly trace?: Trace | undefined;
@@ -137,7 +140,7 @@ export class Generation implements Speaker {
    * constraint must hear of a token before it can say which may follow; a trace is of what was asked for.
    */
   #passes(): number {
-    const { constraint, trace, maxTokens = 0, lead = defaultLead(this.sequence) } = this.#options;
+    const { constraint, trace, maxTokens = 0, lead = leadOn(this.sequence.cache.gpu.adapter) } = this.#options;
     const underWay = this.#choices.length;
     const needed = underWay === 0 ? 1 : 0;
     if (constraint || trace) return needed;
@@ -171,5 +174,3 @@ export class Generation implements Speaker {
     await looked;
   }
 }
-
-const defaultLead = ({ cache }: Sequence): number => (cache.gpu.adapter.software ? SOFTWARE_LEAD : LEAD);

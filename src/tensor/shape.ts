@@ -19,3 +19,10 @@ export function sameShape(a: Shape, b: Shape): boolean {
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return a.length === b.length;
 }
+
+/** The shape with another size of the innermost axis. */
+export function withLast(shape: Shape, size: number): Shape {
+  const changed = shape.slice();
+  changed[shape.length - 1] = size;
+  return changed;
+}

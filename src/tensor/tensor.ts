@@ -34,6 +34,9 @@ export class Tensor {
   readonly dtype: DType;
   readonly size: number;
   readonly bytes: number;
+  /** What `dims` was asked for last, and what it answered: weights are asked at every step. */
+  #names: string | undefined;
+  #sizes: Readonly<Record<string, number>> | undefined;
 
   constructor(gpu: Gpu, block: Block, shape: Shape, dtype: DType, offset = 0) {
     this.gpu = gpu;
@@ -50,13 +53,16 @@ export class Tensor {
    *
    *     const { T, D } = x.dims("T D");
    */
-  dims<const Names extends string>(names: Names): Dims<Names> {
+  dims<const Names extends string>(names: Names): Readonly<Dims<Names>> {
+    if (names === this.#names) return this.#sizes as Dims<Names>;
     const axes = axesOf(names);
     if (axes.length !== this.shape.length) {
       throw new ShapeError(`expected shape [${axes.join(", ")}], got ${showShape(this.shape)}`);
     }
     const sizes: Record<string, number> = {};
     for (let i = 0; i < axes.length; i++) sizes[axes[i]!] = this.shape[i]!;
+    this.#names = names;
+    this.#sizes = sizes;
     return sizes as Dims<Names>;
   }
 
