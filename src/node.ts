@@ -1,4 +1,4 @@
-// FastVLM for Node: the library with Dawn, files on disk, and image decoders in WebAssembly.
+// FastVLM for Node: the library with Dawn, files on disk, and image decoders in WebAssembly and, where installed, native.
 import { readFile } from "node:fs/promises";
 import { httpFolder } from "../weights/http_folder.ts";
 import { InputError } from "./errors.ts";
@@ -6,7 +6,7 @@ import { decodeImage } from "./image/decode.ts";
 import { openNodeGpu } from "./node/adapter.ts";
 import { NodeCodeStore } from "./node/code_store.ts";
 import { nodeFolder } from "./node/folder.ts";
-import { nodeCodecs } from "./node/image_codecs.ts";
+import { nativeJpeg, nodeCodecs } from "./node/image_codecs.ts";
 import { NodeTuningStore } from "./node/tuning_store.ts";
 import { decodeNodeVideo, listImages } from "./node/video.ts";
 import { fetchBytes } from "./pipeline/fetch.ts";
@@ -15,7 +15,10 @@ import { installPlatform } from "./pipeline/platform.ts";
 const isAddress = (source: string): boolean => /^https?:\/\//.test(source);
 
 installPlatform({
-  openGpu: openNodeGpu,
+  openGpu(options) {
+    void nativeJpeg.version(); // loads the decoder with the model, so that no picture waits for it
+    return openNodeGpu(options);
+  },
   openFolder: async (source) => (isAddress(source) ? httpFolder(source) : nodeFolder(source)),
   decodeImage: (bytes, options) => decodeImage(bytes, nodeCodecs, options),
   decodeVideo: decodeNodeVideo,

@@ -5,6 +5,7 @@ import { AdapterError } from "../errors.ts";
 import { type AdapterSummary, type SubgroupMatrix, summarize } from "../gpu/device.ts";
 import { tableFor } from "../gpu/tuned.ts";
 import { findAdapter, installHint } from "../node/adapter.ts";
+import { nativeJpeg } from "../node/image_codecs.ts";
 import { NodeTuningStore, webgpuVersion } from "../node/tuning_store.ts";
 import { hasVulkanLoader, vulkanDrivers } from "../node/vulkan.ts";
 import { tuningKey } from "../pipeline/tuning.ts";
@@ -16,6 +17,8 @@ export interface Report {
   readonly platform: string;
   /** Version of the `webgpu` package (Dawn), when it is installed. */
   readonly webgpu: string | undefined;
+  /** What decodes JPEG pictures, in words. */
+  readonly jpeg: string;
   /** What Dawn reaches GPUs through; on Linux only. */
   readonly vulkan: { readonly loader: boolean; readonly drivers: readonly string[] } | undefined;
   /** Device files of GPUs, and whether this user may open them; on Linux only. */
@@ -45,6 +48,7 @@ export async function doctor(): Promise<Report> {
     node: process.versions.node,
     platform: `${process.platform} ${process.arch}`,
     webgpu: webgpuVersion(),
+    jpeg: (await nativeJpeg.version()) ?? "WebAssembly (`npm install sharp` brings a faster one)",
     vulkan: linux ? { loader: hasVulkanLoader(), drivers: vulkanDrivers() } : undefined,
     devices: linux ? gpuDevices() : [],
   };
@@ -125,11 +129,13 @@ export async function runDoctor(args: readonly string[]): Promise<void> {
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report));
 }
 
-function render({ node, platform, webgpu, vulkan, devices, found, adapter, tuning, limits, advice }: Report): string {
+function render(report: Report): string {
+  const { node, platform, webgpu, jpeg, vulkan, devices, found, adapter, tuning, limits, advice } = report;
   const yes = (value: boolean): string => (value ? pc.green("yes") : pc.yellow("no"));
   const rows: [string, string][] = [
     ["Node", `${node} on ${platform}`],
     ["webgpu (Dawn)", webgpu ?? pc.yellow("not installed")],
+    ["JPEG decoder", jpeg],
     ...(vulkan ? vulkanRows(vulkan) : []),
     ...devices.map(({ path, open }): [string, string] => [
       "GPU device",

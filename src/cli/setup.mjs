@@ -49,7 +49,7 @@ function install() {
   const args = ["install", "--no-save", "--loglevel=error", "--prefer-offline", "--no-audit", "--no-fund"];
   const shell = command.length === 1 && process.platform === "win32";
   const [program = "npm", ...rest] = [...command, ...args];
-  console.log("fastvlm: installing the packages (once; about 500 MB on disk) …");
+  console.log("fastvlm: installing the packages (once; about 600 MB on disk) …");
   const started = Date.now();
   const { status, error } = spawnSync(program, rest, { cwd: root, stdio: ["ignore", "ignore", "inherit"], shell });
   if (error) fail(`npm did not start: ${error.message}`);

@@ -1,24 +1,27 @@
 import { FastVLMError, ImageError } from "../errors.ts";
 import { FORMAT_NAMES, type ImageFormat, readableFormat } from "./format.ts";
-import { readJpeg, withAdobeSegment } from "./jpeg.ts";
+import { readJpeg, withAdobeSegment, withoutMetadata } from "./jpeg.ts";
 import { applyOrientation, type Orientation, withoutOrientation } from "./orientation.ts";
 import type { Pixels } from "./pixels.ts";
 import { decodePng, readPng } from "./png.ts";
 import { readWebp, stillOfFrame, type WebpFrame } from "./webp.ts";
 
-/** Pixels as a codec delivers them: 8 bits per sample, alpha not multiplied in. */
+/** Pixels as a codec delivers them: 8 bits per sample, alpha not multiplied in. Their memory passes to the caller. */
 export interface CodecPixels {
   readonly width: number;
   readonly height: number;
-  readonly channels: 3 | 4;
+  readonly channels: 1 | 3 | 4;
   readonly data: Uint8Array | Uint8ClampedArray;
 }
 
-/** What `decodeImage` asks of a codec. `cmyk` is a JPEG of four components; it carries an Adobe segment. */
+/** What `decodeImage` asks of a codec. */
 export interface CodecRequest {
   readonly format: "jpeg" | "webp";
   readonly alpha: boolean;
+  /** A JPEG of four components; it carries an Adobe segment. */
   readonly cmyk: boolean;
+  /** A JPEG of a kind that every libjpeg decodes to the same bytes. */
+  readonly plain: boolean;
 }
 
 /** The decoders that differ between runtimes. PNG is decoded here, the same way everywhere. */
@@ -87,9 +90,9 @@ const decoders: Record<ImageFormat, (bytes: Uint8Array, codecs: Codecs) => Promi
       );
     }
     const cmyk = info.components === 4;
-    const upright = withoutOrientation(bytes, info.orientation);
-    const file = cmyk && !info.adobe ? withAdobeSegment(upright) : upright;
-    const raw = await codecs.decode({ format: "jpeg", alpha: false, cmyk }, file);
+    const bare = withoutMetadata(bytes, info);
+    const file = cmyk && !info.adobe ? withAdobeSegment(bare) : bare;
+    const raw = await codecs.decode({ format: "jpeg", alpha: false, cmyk, plain: info.plain }, file);
     return { pixels: toRgb(raw, info), orientation: info.orientation };
   },
 
@@ -99,7 +102,7 @@ const decoders: Record<ImageFormat, (bytes: Uint8Array, codecs: Codecs) => Promi
     const upright = withoutOrientation(bytes, info.orientation);
     const pixels = info.frame
       ? await decodeFrame(info.frame, info, codecs)
-      : toRgb(await codecs.decode({ format: "webp", alpha: info.alpha, cmyk: false }, upright), info);
+      : toRgb(await codecs.decode({ format: "webp", alpha: info.alpha, cmyk: false, plain: false }, upright), info);
     return { pixels, orientation: info.orientation };
   },
 };
@@ -109,7 +112,7 @@ async function decodeFrame(frame: WebpFrame, canvas: Size, codecs: Codecs): Prom
   if (frame.left + frame.width > canvas.width || frame.top + frame.height > canvas.height) {
     throw new ImageError("image: damaged WebP: the first frame does not fit on the canvas");
   }
-  const raw = await codecs.decode({ format: "webp", alpha: true, cmyk: false }, stillOfFrame(frame));
+  const raw = await codecs.decode({ format: "webp", alpha: true, cmyk: false, plain: false }, stillOfFrame(frame));
   const { data } = toRgb(raw, frame);
   if (frame.width === canvas.width && frame.height === canvas.height) return { ...size(canvas), data };
   const pixels = { ...size(canvas), data: new Uint8Array(canvas.width * canvas.height * 3) };
@@ -137,7 +140,7 @@ function checkSize({ width, height }: Size): void {
   }
 }
 
-/** Drops alpha; the size must be the one that the header announced. */
+/** Drops alpha, repeats grey; the size must be the one that the header announced. */
 function toRgb({ width, height, channels, data }: CodecPixels, header: Size): Pixels {
   const count = width * height;
   if (width !== header.width || height !== header.height || data.length !== count * channels) {
@@ -145,26 +148,50 @@ function toRgb({ width, height, channels, data }: CodecPixels, header: Size): Pi
       `image: damaged file: expected ${header.width} × ${header.height} pixels, got ${width} × ${height}`,
     );
   }
-  return { width, height, data: channels === 3 ? new Uint8Array(data) : withoutAlpha(data) };
+  const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+  return { width, height, data: TO_RGB[channels](bytes) };
 }
 
-/** RGBA → RGB, in words: four pixels are four words of the one and three of the other. */
-function withoutAlpha(data: CodecPixels["data"]): Uint8Array<ArrayBuffer> {
-  const aligned = data.byteOffset % 4 === 0 ? data : new Uint8Array(data);
-  const count = data.length / 4;
-  const rgba = new Uint32Array(aligned.buffer, aligned.byteOffset, count);
-  const words = new Uint32Array(Math.ceil((3 * count) / 4));
+type Bytes = Uint8Array<ArrayBuffer>;
+
+const TO_RGB: Record<CodecPixels["channels"], (data: Bytes) => Bytes> = {
+  1: repeated,
+  3: (rgb) => rgb,
+  4: withoutAlpha,
+};
+
+function repeated(grey: Bytes): Bytes {
+  const rgb = new Uint8Array(3 * grey.length);
   let to = 0;
-  for (let from = 0; from + 3 < count; from += 4) {
-    const [b, c] = [rgba[from + 1]!, rgba[from + 2]!];
-    words[to] = (rgba[from]! & 0xffffff) | (b << 24);
-    words[to + 1] = ((b >>> 8) & 0xffff) | (c << 16);
-    words[to + 2] = ((c >>> 16) & 0xff) | (rgba[from + 3]! << 8);
+  for (let from = 0; from < grey.length; from++) {
+    const value = grey[from]!;
+    rgb[to] = value;
+    rgb[to + 1] = value;
+    rgb[to + 2] = value;
     to += 3;
   }
-  const rgb = new Uint8Array(words.buffer, 0, 3 * count);
-  for (let pixel = count - (count % 4); pixel < count; pixel++) {
-    for (let c = 0; c < 3; c++) rgb[3 * pixel + c] = data[4 * pixel + c]!;
-  }
   return rgb;
+}
+
+/**
+ * RGBA → RGB in the same memory, in words: four pixels are four words of the one and three of the other. New memory would
+ * take longer to come by than this takes.
+ */
+function withoutAlpha(data: Bytes): Bytes {
+  const rgba = data.byteOffset % 4 === 0 ? data : new Uint8Array(data);
+  const count = rgba.length / 4;
+  const words = new Int32Array(rgba.buffer, rgba.byteOffset, count);
+  const whole = count - (count % 4);
+  let to = 0;
+  for (let from = 0; from < whole; from += 4) {
+    const b = words[from + 1]!;
+    const c = words[from + 2]!;
+    const d = words[from + 3]!;
+    words[to] = (words[from]! & 0xffffff) | (b << 24);
+    words[to + 1] = ((b >>> 8) & 0xffff) | (c << 16);
+    words[to + 2] = ((c >>> 16) & 0xff) | (d << 8);
+    to += 3;
+  }
+  for (let pixel = whole; pixel < count; pixel++) rgba.copyWithin(3 * pixel, 4 * pixel, 4 * pixel + 3);
+  return rgba.subarray(0, 3 * count);
 }

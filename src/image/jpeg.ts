@@ -1,4 +1,5 @@
 import { ImageError } from "../errors.ts";
+import { JpegFrame } from "./jpeg_frame.ts";
 import { type Orientation, readExifOrientation, UPRIGHT } from "./orientation.ts";
 
 /** What the markers of a JPEG file say, read without decoding. */
@@ -12,11 +13,17 @@ export interface JpegInfo {
   /** An Adobe segment is present; it says how four components are stored. */
   readonly adobe: boolean;
   readonly orientation: Orientation;
+  /** Of a kind that every libjpeg decodes to the same bytes. */
+  readonly plain: boolean;
+  /** Byte ranges, in order, of the segments in front of the first scan that say nothing about its pixels. */
+  readonly metadata: readonly (readonly [start: number, end: number])[];
+  /** Byte offset past the end-of-image marker. */
+  readonly end: number;
 }
 
 const SOF_FIRST = 0xc0;
 const SOF_LAST = 0xcf;
-const [DHT, JPG, DAC, EOI, SOS, APP1, APP14] = [0xc4, 0xc8, 0xcc, 0xd9, 0xda, 0xe1, 0xee];
+const [DHT, JPG, DAC, EOI, SOS, APP1, APP14, COM] = [0xc4, 0xc8, 0xcc, 0xd9, 0xda, 0xe1, 0xee, 0xfe];
 
 /** TEM, the restart markers and SOI: markers that no length follows. */
 const standsAlone = (marker: number): boolean => marker === 0x01 || (marker >= 0xd0 && marker <= 0xd8);
@@ -24,6 +31,10 @@ const standsAlone = (marker: number): boolean => marker === 0x01 || (marker >= 0
 /** A start-of-frame marker, whatever its coding process. */
 const isFrame = (marker: number): boolean =>
   marker >= SOF_FIRST && marker <= SOF_LAST && marker !== DHT && marker !== JPG && marker !== DAC;
+
+/** Segments of applications and comments, but for JFIF's (APP0) and Adobe's, by which decoders choose colours. */
+const isMetadata = (marker: number): boolean =>
+  marker === COM || (marker >= APP1 && marker <= 0xef && marker !== APP14);
 
 /**
  * Walks the markers of a JPEG file (ITU-T T.81 annex B) to its end.
@@ -33,12 +44,14 @@ const isFrame = (marker: number): boolean =>
  * @throws ImageError when the file ends early, or has no frame header before its first scan
  */
 export function readJpeg(file: Uint8Array): JpegInfo {
-  let frame: { width: number; height: number; components: number } | undefined;
+  let frame: JpegFrame | undefined;
   let orientation = UPRIGHT;
   let adobe = false;
   let scans = 0;
+  const metadata: [number, number][] = [];
 
-  for (let at = nextMarker(file, 2); ; at = nextMarker(file, at)) {
+  let at = nextMarker(file, 2);
+  for (; ; at = nextMarker(file, at)) {
     const marker = file[at + 1];
     if (marker === undefined) throw truncated(file, "no end-of-image marker");
     at += 2;
@@ -54,18 +67,21 @@ export function readJpeg(file: Uint8Array): JpegInfo {
 
     if (isFrame(marker)) {
       if (length < 8) throw new ImageError("image: damaged JPEG: the frame header is too short");
-      frame ??= { height: uint16(file, body + 1), width: uint16(file, body + 3), components: file[body + 5]! };
+      frame ??= new JpegFrame(marker, file.subarray(body, at));
     } else if (marker === APP1 && orientation === UPRIGHT && ascii(file, body, 4) === "Exif") {
       orientation = readExifOrientation(file, body, at);
     } else if (marker === APP14 && ascii(file, body, 5) === "Adobe") {
       adobe = true;
     } else if (marker === SOS) {
       if (!frame) throw new ImageError("image: damaged JPEG: no frame header before the first scan");
+      frame.scan(file.subarray(body, at));
       scans++;
     }
+    if (scans === 0 && isMetadata(marker)) metadata.push([body - 4, at]);
   }
   if (!frame || scans === 0) throw new ImageError("image: damaged JPEG: it ends before the first scan");
-  return { ...frame, scans, adobe, orientation };
+  const { width, height, components, plain } = frame;
+  return { width, height, components, scans, adobe, orientation, plain, metadata, end: at };
 }
 
 /**
@@ -78,6 +94,22 @@ function nextMarker(file: Uint8Array, at: number): number {
     if (next !== 0 && next !== 0xff) return i;
   }
   return file.length;
+}
+
+/**
+ * The same file as a decoder should see it: the picture alone, without orientation, colour profile, gain map, thumbnail, or
+ * further pictures behind it.
+ */
+export function withoutMetadata(file: Uint8Array, { metadata, end }: JpegInfo): Uint8Array {
+  if (metadata.length === 0) return file.subarray(0, end);
+  const out = new Uint8Array(metadata.reduce((length, [from, to]) => length - (to - from), end));
+  let [read, written] = [0, 0];
+  for (const [from, to] of [...metadata, [end, end] as const]) {
+    out.set(file.subarray(read, from), written);
+    written += from - read;
+    read = to;
+  }
+  return out;
 }
 
 /**

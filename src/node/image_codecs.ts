@@ -4,6 +4,7 @@ import createJpegDecoder from "@jsquash/jpeg/codec/dec/mozjpeg_dec.js";
 import createWebpDecoder from "@jsquash/webp/codec/dec/webp_dec.js";
 import type { CodecPixels, CodecRequest, Codecs } from "../image/decode.ts";
 import { type EmscriptenDecoder, WasmDecoder } from "../image/wasm_decoder.ts";
+import { NativeJpeg } from "./native_jpeg.ts";
 
 /** An Emscripten module's factory, with the options used here. */
 type Factory = (options: {
@@ -37,13 +38,24 @@ const jpegFile = "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm";
 const jpeg = wasmDecoder(createJpegDecoder as unknown as Factory, jpegFile, [turnByExif]);
 const webp = wasmDecoder(createWebpDecoder as unknown as Factory, "@jsquash/webp/codec/dec/webp_dec.wasm");
 
-/** MozJPEG and libwebp in WebAssembly, and jpeg-js for CMYK, which MozJPEG does not turn into RGB. */
-export const nodeCodecs: Codecs = {
-  async decode(request: CodecRequest, bytes: Uint8Array): Promise<CodecPixels> {
-    if (request.format === "webp") return webp.decode(bytes);
-    return request.cmyk ? decodeCmyk(bytes) : jpeg.decode(bytes);
+/** The libjpeg that `nodeCodecs` asks first. */
+export const nativeJpeg = new NativeJpeg();
+
+/**
+ * MozJPEG and libwebp in WebAssembly, and jpeg-js for CMYK, which MozJPEG does not turn into RGB.
+ *
+ * @param native is asked first for plain JPEGs, which it decodes to the same bytes
+ */
+export const codecsWith = (native: NativeJpeg): Codecs => ({
+  async decode({ format, cmyk, plain }: CodecRequest, bytes: Uint8Array): Promise<CodecPixels> {
+    if (format === "webp") return webp.decode(bytes);
+    if (cmyk) return decodeCmyk(bytes);
+    return (plain ? await native.decode(bytes) : undefined) ?? jpeg.decode(bytes);
   },
-};
+});
+
+/** The decoders of Node. */
+export const nodeCodecs: Codecs = codecsWith(nativeJpeg);
 
 async function decodeCmyk(bytes: Uint8Array): Promise<CodecPixels> {
   const { decode } = await import("jpeg-js");
