@@ -7,7 +7,9 @@ const gpu = await openWithMatrices();
 /** Cases that need more memory than a workgroup has on CPUs, or minutes there. */
 const LARGE = /matrix_deep|matrix_wide|"headDim":(64|72|128)|"rows":(256|310|300)|"tokens":256/;
 
-describe("shaders with matrices compute what they should, one thread a matrix", { skip: !gpu && "no half precision" }, () => {
+describe("shaders with matrices compute what they should, one thread a matrix", {
+  skip: !gpu && "no half precision",
+}, () => {
   for (const suite of suites) {
     for (const [i, label] of suite.labels.entries()) {
       if (!/"variant":"matrix/.test(label) || LARGE.test(label)) continue;

@@ -72,8 +72,13 @@ export function withoutMatrices(code: string): string {
 
 /** What fits into the workgroup memory of every adapter. */
 const CHOICES = Object.fromEntries(
-  ["linear f32 f16", "linear f16 f16", "linear_quantized f32 int4", "linear_quantized f16 int4", "linear_quantized f32 int8"]
-    .flatMap((kernel) => [16, 32, 64].map((rows) => [`${kernel} rows ${rows}`, "matrix"])),
+  [
+    "linear f32 f16",
+    "linear f16 f16",
+    "linear_quantized f32 int4",
+    "linear_quantized f16 int4",
+    "linear_quantized f32 int8",
+  ].flatMap((kernel) => [16, 32, 64].map((rows) => [`${kernel} rows ${rows}`, "matrix"])),
 );
 
 /** This machine's adapter as a GPU with tensor cores; undefined where it lacks half precision, or neighbours to shuffle with. */
