@@ -52,6 +52,10 @@ const TILE_ROWS = 32;
 /** Head sizes for which it has as many threads as queries, and no more memory than adapters have. */
 const TILE_HEADS: readonly number[] = [32, 64];
 
+/** Workgroup memory of that shader: queries, keys, values, scores, and what is left of sums. */
+const tileBytes = (headDim: number): number =>
+  16 * 3 * TILE_ROWS * (headDim / 4 + 1) + 4 * TILE_ROWS * (TILE_ROWS + TILE_ROWS / 4) + 4 * TILE_ROWS;
+
 /** Queries of a workgroup of the shader with matrices. */
 const MATRIX_ROWS = 64;
 /** Wider heads do not fit into its memory. */
@@ -63,7 +67,8 @@ export type AttentionVariant = "rows" | "tile" | "matrix" | "lanes";
 export function pickAttention(headDim: number, half: boolean, adapter: AdapterSummary): AttentionVariant {
   if (hasEightLanes(adapter)) return "lanes";
   if (half && headDim % 8 === 0 && headDim <= MAX_MATRIX_HEAD && hasMatrices(adapter)) return "matrix";
-  return TILE_HEADS.includes(headDim) && !adapter.software ? "tile" : "rows";
+  const fits = TILE_HEADS.includes(headDim) && tileBytes(headDim) <= adapter.workgroupBytes;
+  return fits && !adapter.software ? "tile" : "rows";
 }
 
 /**

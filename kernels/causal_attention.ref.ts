@@ -2,7 +2,6 @@ import { attendRef } from "./attention.ref.ts";
 import { defineSuite, f32, type HostTensor } from "./case.ts";
 import { type CausalAttentionVariant, causalAttentionBy } from "./causal_attention.ts";
 import { hasEightLanes } from "./lanes.ts";
-import { hasMatrices } from "./matrices.ts";
 import type { CacheLayout } from "./rope_kv.ts";
 
 /** The packed projection is wider than the queries: its first columns are they. */
@@ -79,7 +78,7 @@ export default defineSuite<Case>({
   name: "causal_attention",
   cases: [
     ...PREFILL.map((c): Case => ({ ...c, variant: "rows" })),
-    ...(["tile", "matrix"] as const).flatMap((variant) => TILES.map((c): Case => ({ ...c, variant }))),
+    ...TILES.map((c): Case => ({ ...c, variant: "tile" })),
     ...DECODE.map((c): Case => ({ ...c, variant: "decode" })),
     ...[...PREFILL, ...DECODE].map((c): Case => ({ ...c, variant: "lanes" })),
   ],
@@ -99,9 +98,8 @@ export default defineSuite<Case>({
   tolerance: { f32: 1e-10, f16: 1e-6 },
   bytes: ({ tokens, start, kvHeads, headDim }, element) => 2 * (start + tokens) * kvHeads * headDim * element,
   flops: ({ tokens, start, heads, headDim }) => 4 * heads * headDim * tokens * (start + (tokens + 1) / 2),
-  supports({ adapter }, { variant, headDim }, dtype) {
+  supports({ adapter }, { variant, headDim }) {
     if (variant === "lanes") return hasEightLanes(adapter);
-    if (variant === "matrix") return dtype === "f16" && hasMatrices(adapter);
     // Software adapters unroll the loops over a wide head, and then compile for half a minute.
     return !(adapter.software && variant === "rows" && headDim > 64);
   },

@@ -1,9 +1,8 @@
 import { ShapeError } from "../src/errors.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
-import { expectDType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { hasEightLanes } from "./lanes.ts";
-import { hasMatrices } from "./matrices.ts";
 import type { CacheLayout } from "./rope_kv.ts";
 
 const BUFFERS = { q: "read", keys: "read", values: "read", y: "update" } as const;
@@ -43,15 +42,6 @@ const tile = defineKernel({
   constants: ["HEAD_DIM", "KEYS"],
 });
 
-const matrix = defineKernel({
-  name: "causal_attention_matrix",
-  source: new URL("../shaders/causal_attention_matrix.wgsl", import.meta.url),
-  buffers: BUFFERS,
-  params: PARAMS,
-  constants: ["HEAD_DIM", "SUBGROUPS"],
-  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
-});
-
 const lanes = defineKernel({
   name: "causal_attention_lanes",
   source: new URL("../shaders/causal_attention_lanes.wgsl", import.meta.url),
@@ -73,20 +63,23 @@ const MIN_TILE_TOKENS = 8;
 /** Keys that it takes at a time, by head size: as many as fit into the memory that adapters have. */
 const TILE_KEYS: Readonly<Record<number, number>> = { 32: 32, 64: 32, 128: 16 };
 
-/** Subgroups of a workgroup of the shader with matrices, by head size: as many as fit into memory. Each has 16 queries. */
-const MATRIX_SUBGROUPS: Readonly<Record<number, number>> = { 32: 4, 64: 4, 128: 2 };
+/** Workgroup memory of the shader: queries, keys or values, scores, and what is left of sums. */
+function tileBytes(headDim: number): number {
+  const keys = TILE_KEYS[headDim] ?? 0;
+  return 16 * (TILE_ROWS + keys) * (headDim / 4 + 1) + 4 * keys * (TILE_ROWS + TILE_ROWS / 4) + 4 * TILE_ROWS;
+}
 
-export type CausalAttentionVariant = "rows" | "matrix" | "tile" | "decode" | "lanes";
+export type CausalAttentionVariant = "rows" | "tile" | "decode" | "lanes";
 
-/** Which shader serves this many tokens and this head size on this adapter; `half` says that the cache is f16. */
+/** Which shader serves this many tokens and this head size on this adapter. */
 export function pickCausalAttention(
-  { tokens, headDim, half = false }: { tokens: number; headDim: number; half?: boolean },
+  { tokens, headDim }: { tokens: number; headDim: number },
   adapter: AdapterSummary,
 ): CausalAttentionVariant {
   if (hasEightLanes(adapter) && headDim % 8 === 0) return "lanes";
   if (tokens === 1 && headDim / 4 <= DECODE_SIZE) return "decode";
-  if (tokens >= MIN_TILE_TOKENS && half && headDim in MATRIX_SUBGROUPS && hasMatrices(adapter)) return "matrix";
-  return tokens >= MIN_TILE_TOKENS && headDim in TILE_KEYS && !adapter.software ? "tile" : "rows";
+  const fits = headDim in TILE_KEYS && tileBytes(headDim) <= adapter.workgroupBytes;
+  return tokens >= MIN_TILE_TOKENS && fits && !adapter.software ? "tile" : "rows";
 }
 
 /**
@@ -100,7 +93,7 @@ export function pickCausalAttention(
  */
 export function causalAttention(q: Tensor, keys: Tensor, values: Tensor, layout: CacheLayout, y?: Tensor): Tensor {
   const { tokens = q.dims("R columns").R - (layout.row ?? 0), headDim } = layout;
-  const variant = pickCausalAttention({ tokens, headDim, half: keys.dtype === "f16" }, q.gpu.adapter);
+  const variant = pickCausalAttention({ tokens, headDim }, q.gpu.adapter);
   return causalAttentionBy(variant, q, keys, values, layout, y);
 }
 
@@ -128,11 +121,6 @@ export function causalAttentionBy(
       overrides: { KV_F16: keys.dtype === "f16" },
       constants: { ...constants, QUADS: quads },
     });
-  } else if (variant === "matrix") {
-    expectDType("causal_attention: keys of variant matrix", keys, "f16");
-    const SUBGROUPS = MATRIX_SUBGROUPS[headDim] ?? 1;
-    const workgroups = kvHeads * Math.ceil((T * heads) / kvHeads / (16 * SUBGROUPS));
-    matrix.run(tensors, params, { workgroups, constants: { ...constants, SUBGROUPS } });
   } else if (variant === "tile") {
     const workgroups = kvHeads * Math.ceil((T * heads) / kvHeads / TILE_ROWS);
     tile.run(tensors, params, { workgroups, constants: { ...constants, KEYS: TILE_KEYS[headDim] ?? 16 } });

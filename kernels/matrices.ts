@@ -1,13 +1,21 @@
 import type { AdapterSummary } from "../src/gpu/device.ts";
 
+/** Of a workgroup, for the largest tiles. */
+const MEMORY_BYTES = 48 * 1024;
+
 /** True where subgroups of exactly 32 threads multiply 16 × 16 matrices of halfs and add in f32: tensor cores. */
-export const hasMatrices = ({ f16, subgroupMinSize, subgroupMaxSize, subgroupMatrices }: AdapterSummary): boolean =>
-  f16 &&
-  subgroupMinSize === 32 &&
-  subgroupMaxSize === 32 &&
-  subgroupMatrices.some(
-    ({ component, result, M, N, K }) => component === "f16" && result === "f32" && M === 16 && N === 16 && K === 16,
+export const hasMatrices = (adapter: AdapterSummary): boolean => {
+  const { f16, subgroupMinSize, subgroupMaxSize, subgroupMatrices, workgroupBytes } = adapter;
+  return (
+    f16 &&
+    workgroupBytes >= MEMORY_BYTES &&
+    subgroupMinSize === 32 &&
+    subgroupMaxSize === 32 &&
+    subgroupMatrices.some(
+      ({ component, result, M, N, K }) => component === "f16" && result === "f32" && M === 16 && N === 16 && K === 16,
+    )
   );
+};
 
 /** Subgroups that share outputs, by variant of the shaders with tiles of 64 × 64. */
 export const MATRIX_SPLITS = { matrix: 1, matrix_deep: 2 } as const;

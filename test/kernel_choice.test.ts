@@ -16,7 +16,7 @@ const four = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 4, subgroupMaxS
 const varying = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 32 };
 
 /** A real GPU, and one with tensor cores. */
-const gpu = { ...wide, software: false };
+const gpu = { ...wide, software: false, workgroupBytes: 49152 };
 const matrices = { ...gpu, subgroupMatrices: [{ component: "f16", result: "f32", M: 16, N: 16, K: 16 }] };
 
 test("linear: matrices where subgroups have them, and rows enough of halfs", () => {
@@ -29,6 +29,7 @@ test("linear: matrices where subgroups have them, and rows enough of halfs", () 
   }
   assert.deepEqual(linearCandidates(shape, gpu), ["tile_vec4", "tile_tall"]);
   assert.ok(!linearCandidates(shape, { ...matrices, subgroupMinSize: 16 }).includes("matrix"));
+  assert.ok(!linearCandidates(shape, { ...matrices, workgroupBytes: 32768 }).includes("matrix"));
 });
 
 test("linear: lanes where subgroups have exactly eight of them and the inputs divide", () => {
@@ -84,9 +85,7 @@ test("causal attention: decoding has its own shader, unless the head is wider th
   assert.equal(pickCausalAttention({ tokens: 2, headDim: 64 }, wide), "rows");
   assert.equal(pickCausalAttention({ tokens: 8, headDim: 64 }, gpu), "tile");
   assert.equal(pickCausalAttention({ tokens: 8, headDim: 96 }, gpu), "rows");
-  assert.equal(pickCausalAttention({ tokens: 8, headDim: 128, half: true }, matrices), "matrix");
-  assert.equal(pickCausalAttention({ tokens: 8, headDim: 128 }, matrices), "tile");
-  assert.equal(pickCausalAttention({ tokens: 1, headDim: 128, half: true }, matrices), "decode");
+  assert.equal(pickCausalAttention({ tokens: 8, headDim: 64 }, { ...gpu, workgroupBytes: 16384 }), "rows");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 512 }, wide), "rows");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 64 }, eight), "lanes");
   assert.equal(pickCausalAttention({ tokens: 1, headDim: 20 }, eight), "decode");

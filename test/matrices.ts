@@ -93,6 +93,7 @@ export async function openWithMatrices(): Promise<Gpu | undefined> {
     ...open.adapter,
     software: false,
     description: "GPU with matrices under test",
+    workgroupBytes: 49152,
     subgroupMinSize: 32,
     subgroupMaxSize: 32,
     subgroupMatrices: [{ component: "f16", result: "f32", M: 16, N: 16, K: 16 }],

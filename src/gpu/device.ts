@@ -29,6 +29,8 @@ export interface AdapterSummary {
   readonly subgroupMaxSize: number;
   /** Products of small matrices by whole subgroups; empty without `chromium-experimental-subgroup-matrix`. */
   readonly subgroupMatrices: readonly SubgroupMatrix[];
+  /** Memory that the threads of a workgroup share. */
+  readonly workgroupBytes: number;
   readonly timestamps: boolean;
 }
 
@@ -50,6 +52,7 @@ export const DRY_ADAPTER: AdapterSummary = {
   subgroupMinSize: 0,
   subgroupMaxSize: 0,
   subgroupMatrices: [],
+  workgroupBytes: 16384,
   timestamps: false,
 };
 
@@ -102,6 +105,7 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
     subgroupMinSize,
     subgroupMaxSize,
     subgroupMatrices: subgroupMatrices(adapter),
+    workgroupBytes: adapter.limits.maxComputeWorkgroupStorageSize,
     timestamps: adapter.features.has("timestamp-query"),
   };
 }
