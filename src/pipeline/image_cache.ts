@@ -56,6 +56,15 @@ export class ImageCache {
     this.#shrink();
   }
 
+  /** Drops tokens that were not computed after all. Whoever uses them has failed as well. */
+  forget(key: string): void {
+    const entry = this.#entries.get(key);
+    if (!entry) return;
+    this.#entries.delete(key);
+    this.#bytes -= entry.tokens.bytes;
+    this.#gpu.release(entry.tokens);
+  }
+
   #shrink(): void {
     for (const [key, { tokens, users }] of this.#entries) {
       if (this.#bytes <= this.maxBytes) return;

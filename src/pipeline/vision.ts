@@ -94,7 +94,13 @@ export class Vision {
       signal?.throwIfAborted();
       const batch = unseen.splice(0, this.#batchOf(unseen));
       for (const [key, tokens] of await this.#encode(batch, options)) found.set(key, this.cache.add(key, tokens));
-      seen = this.#gpu.settled().then(() => onSeen?.(found.size));
+      seen = this.#gpu.settled().then(
+        () => onSeen?.(found.size),
+        (error: unknown) => {
+          for (const { key } of batch) this.cache.forget(key);
+          throw error;
+        },
+      );
     }
     return { seen };
   }
