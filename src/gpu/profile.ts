@@ -9,7 +9,7 @@ export interface KernelTime {
 }
 
 /**
- * GPU time per kernel by timestamp queries. Every dispatch gets a pass of its own, which costs a little, so this is
+ * GPU time per kernel by timestamp queries. Every dispatch gets a pass of its own, which costs some microseconds, so this is
  * for finding where time goes and not for headline numbers.
  */
 export class Profiler {
