@@ -49,12 +49,13 @@ const WORKGROUP_SIZE = 32;
 
 /** Queries of a workgroup of the shader that shares keys between them. */
 const TILE_ROWS = 32;
-/** Head sizes for which it has as many threads as queries, and no more memory than adapters have. */
+/** Keys that it takes at a time, and head sizes for which it has as many threads as queries. */
+const TILE_KEYS = 32;
 const TILE_HEADS: readonly number[] = [32, 64];
 
-/** Workgroup memory of that shader: queries, keys, values, scores, and what is left of sums. */
-const tileBytes = (headDim: number): number =>
-  16 * 3 * TILE_ROWS * (headDim / 4 + 1) + 4 * TILE_ROWS * (TILE_ROWS + TILE_ROWS / 4) + 4 * TILE_ROWS;
+/** Workgroup memory of shaders that share keys: queries, `buffers` times keys or values, scores, and what is left of sums. */
+export const tileBytes = (queries: number, headDim: number, keys: number, buffers: number): number =>
+  16 * (queries + buffers * keys) * (headDim / 4 + 1) + 4 * keys * (queries + queries / 4) + 4 * queries;
 
 /** Queries of a workgroup of the shader with matrices. */
 const MATRIX_ROWS = 64;
@@ -67,7 +68,7 @@ export type AttentionVariant = "rows" | "tile" | "matrix" | "lanes";
 export function pickAttention(headDim: number, half: boolean, adapter: AdapterSummary): AttentionVariant {
   if (hasEightLanes(adapter)) return "lanes";
   if (half && headDim % 8 === 0 && headDim <= MAX_MATRIX_HEAD && hasMatrices(adapter)) return "matrix";
-  const fits = TILE_HEADS.includes(headDim) && tileBytes(headDim) <= adapter.workgroupBytes;
+  const fits = TILE_HEADS.includes(headDim) && tileBytes(TILE_ROWS, headDim, TILE_KEYS, 2) <= adapter.workgroupBytes;
   return fits && !adapter.software ? "tile" : "rows";
 }
 

@@ -2,6 +2,7 @@ import { ShapeError } from "../src/errors.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { tileBytes } from "./attention.ts";
 import { hasEightLanes } from "./lanes.ts";
 import type { CacheLayout } from "./rope_kv.ts";
 
@@ -63,12 +64,6 @@ const MIN_TILE_TOKENS = 8;
 /** Keys that it takes at a time, by head size: as many as fit into the memory that adapters have. */
 const TILE_KEYS: Readonly<Record<number, number>> = { 32: 32, 64: 32, 128: 16 };
 
-/** Workgroup memory of the shader: queries, keys or values, scores, and what is left of sums. */
-function tileBytes(headDim: number): number {
-  const keys = TILE_KEYS[headDim] ?? 0;
-  return 16 * (TILE_ROWS + keys) * (headDim / 4 + 1) + 4 * keys * (TILE_ROWS + TILE_ROWS / 4) + 4 * TILE_ROWS;
-}
-
 export type CausalAttentionVariant = "rows" | "tile" | "decode" | "lanes";
 
 /** Which shader serves this many tokens and this head size on this adapter. */
@@ -78,7 +73,8 @@ export function pickCausalAttention(
 ): CausalAttentionVariant {
   if (hasEightLanes(adapter) && headDim % 8 === 0) return "lanes";
   if (tokens === 1 && headDim / 4 <= DECODE_SIZE) return "decode";
-  const fits = headDim in TILE_KEYS && tileBytes(headDim) <= adapter.workgroupBytes;
+  const keys = TILE_KEYS[headDim];
+  const fits = keys !== undefined && tileBytes(TILE_ROWS, headDim, keys, 1) <= adapter.workgroupBytes;
   return tokens >= MIN_TILE_TOKENS && fits && !adapter.software ? "tile" : "rows";
 }
 

@@ -9,7 +9,7 @@ import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { fusedSwiglu, linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
 import { isTeam, linearTeam, type TeamVariant, teamCandidates } from "./linear_team.ts";
-import { hasMatrices, isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
+import { isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
 import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
 import { swiglu } from "./swiglu.ts";
@@ -150,6 +150,10 @@ export function linearCandidates(
   return [...(rows === 8 ? teams : []), ...manyRows(rows, inputs, outputs, half, adapter), ...few];
 }
 
+/** Whether a variant multiplies matrices of halfs. */
+const takesHalves = (variant: LinearVariant): variant is MatrixVariant | "matrix_wide" =>
+  isMatrix(variant) || variant === "matrix_wide";
+
 function manyRows(
   rows: number,
   inputs: number,
@@ -159,8 +163,8 @@ function manyRows(
 ): readonly LinearVariant[] {
   // Adapters that are CPUs take long to compile what pays off on GPUs only.
   if (adapter.software || inputs % 4 !== 0 || outputs % QUAD !== 0) return ["tile"];
-  if (half && inputs % 8 === 0 && rows >= 16 && hasMatrices(adapter)) {
-    const square = matrixCandidates(rows, outputs);
+  const square = half && inputs % 8 === 0 ? matrixCandidates(rows, outputs, adapter) : [];
+  if (square.length > 0) {
     if (rows <= 32) return square;
     return tilesOf(rows, outputs, WIDE_SIDE) >= MANY_WIDE_TILES
       ? ["matrix_wide", ...square]
@@ -197,7 +201,7 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   if (scale) expectShape("linear: scale", scale, [O]);
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant = choose(input, rows, weight, options) } = plan;
-  const inHalves = isMatrix(variant) || variant === "matrix_wide";
+  const inHalves = takesHalves(variant);
   if (inHalves) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
   const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, inHalves ? "f16" : undefined) : input;
   const y = gpu.empty(shape, dtype);
@@ -299,7 +303,7 @@ function launch(
   } else if (variant === "tile") {
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
-  } else if (isMatrix(variant) || variant === "matrix_wide") {
+  } else if (takesHalves(variant)) {
     const { rows: halves, factor } = halfRows(tensors.x);
     const overrides = { HAS_FACTOR: factor !== undefined, ...epilogue };
     const all = { ...tensors, x: halves, factor };

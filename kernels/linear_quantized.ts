@@ -13,7 +13,7 @@ import {
   type QuantizedTeamVariant,
   quantizedTeamCandidates,
 } from "./linear_quantized_team.ts";
-import { hasMatrices, isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
+import { isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
 import { FORMATS } from "./quant_formats.ts";
 import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
@@ -111,7 +111,8 @@ export function quantizedCandidates(
   { rows, outputs }: { rows: number; outputs: number },
   adapter: AdapterSummary,
 ): readonly QuantizedVariant[] {
-  if (rows >= 16 && outputs % 4 === 0 && hasMatrices(adapter)) return matrixCandidates(rows, outputs);
+  const matrices = matrixCandidates(rows, outputs, adapter);
+  if (matrices.length > 0) return matrices;
   if (hasEightLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
     return rows < 8 ? ["lanes", "row"] : ["lanes"];

@@ -26,9 +26,9 @@ export const isMatrix = (variant: string): variant is MatrixVariant => Object.ha
 /** Fewer tiles leave most of a GPU idle, unless each of them takes more subgroups. */
 const MANY_TILES = 512;
 
-/** The variants for this many rows and outputs, best guess first; fewer than 16 rows leave most of a tile empty. */
-export function matrixCandidates(rows: number, outputs: number): readonly MatrixVariant[] {
-  if (rows < 16) return [];
+/** The variants that may serve this many rows and outputs on this adapter, best guess first: fewer than 16 rows leave most of a tile empty. */
+export function matrixCandidates(rows: number, outputs: number, adapter: AdapterSummary): readonly MatrixVariant[] {
+  if (rows < 16 || outputs % 4 !== 0 || !hasMatrices(adapter)) return [];
   return tilesOf(rows, outputs) < MANY_TILES ? ["matrix_deep", "matrix"] : ["matrix", "matrix_deep"];
 }
 
