@@ -4,9 +4,14 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { FastVLM } from "../src/node.ts";
-import type { QuantFormat } from "../src/tensor/quantized.ts";
+import type { LoadOptions } from "../src/pipeline/types.ts";
 
-const FORMATS = ["int8", "int4-affine", "int4"] as const;
+const FORMATS: readonly Pick<LoadOptions, "quantize" | "embeddings">[] = [
+  { quantize: "int8" },
+  { quantize: "int4-affine" },
+  { quantize: "int4" },
+  { quantize: "int4", embeddings: "int4" },
+];
 /** Places of a text that are compared, and at most at once: logits of a place are a megabyte. */
 const PLACES = 48;
 const AT_ONCE = 16;
@@ -20,9 +25,13 @@ const TEXTS = [
 ];
 
 /** Log probabilities [places, V] of the next token at each of the first places of every text. */
-async function distributions(model: string, texts: readonly string[], quantize?: QuantFormat): Promise<Float32Array[]> {
+async function distributions(
+  model: string,
+  texts: readonly string[],
+  rounding: Pick<LoadOptions, "quantize" | "embeddings"> = {},
+): Promise<Float32Array[]> {
   const dtype = values.dtype === "f16" ? "f16" : "f32";
-  using vlm = await FastVLM.load(model, { dtype, quantize });
+  using vlm = await FastVLM.load(model, { dtype, ...rounding });
   const { gpu } = vlm;
   const { decoder } = vlm.model;
   decoder.rope.table(PLACES);
@@ -74,21 +83,28 @@ if (!values.model) {
 const texts = values.prompts ? readFileSync(values.prompts, "utf8").split("\n").filter(Boolean) : TEXTS;
 const exact = await distributions(values.model, texts);
 const rows = [];
-for (const format of FORMATS) {
-  const rounded = await distributions(values.model, texts, format);
+for (const { quantize: format, embeddings = "int8" } of FORMATS) {
+  const rounded = await distributions(values.model, texts, { quantize: format, embeddings });
   const kl = exact.map((p, i) => divergence(p, rounded[i]!));
   const same = exact.filter((p, i) => likeliest(p) === likeliest(rounded[i]!)).length;
   const sorted = [...kl].sort((a, b) => a - b);
   const mean = kl.reduce((a, b) => a + b, 0) / kl.length;
   const p99 = sorted[Math.floor(0.99 * (sorted.length - 1))]!;
-  rows.push({ format, places: kl.length, meanDivergence: mean, p99Divergence: p99, sameTop1: same / kl.length });
+  rows.push({
+    format,
+    embeddings,
+    places: kl.length,
+    meanDivergence: mean,
+    p99Divergence: p99,
+    sameTop1: same / kl.length,
+  });
 }
 if (values.json) console.log(JSON.stringify({ model: values.model, rows }));
 else {
   console.log(`${values.model}: ${exact.length} places in ${texts.length} texts`);
-  for (const { format, meanDivergence, p99Divergence, sameTop1 } of rows) {
+  for (const { format, embeddings, meanDivergence, p99Divergence, sameTop1 } of rows) {
     console.log(
-      `${format.padEnd(12)} KL divergence ${meanDivergence.toFixed(4)} nats, 99th percentile ${p99Divergence.toFixed(4)}; same first choice ${(sameTop1 * 100).toFixed(1)} %`,
+      `${`${format}, embeddings ${embeddings}`.padEnd(30)} KL divergence ${meanDivergence.toFixed(4)} nats, 99th percentile ${p99Divergence.toFixed(4)}; same first choice ${(sameTop1 * 100).toFixed(1)} %`,
     );
   }
 }

@@ -5,7 +5,7 @@ import type { FastVLMModel } from "../src/models/fastvlm.ts";
 import { FastVLM } from "../src/node.ts";
 import { storageOf, visionWork } from "./lib/cases.mts";
 import { floorMs } from "./lib/ceilings.mts";
-import { decoderWork, type Work } from "./lib/counts.mts";
+import { decoderWork, type Storage, type Work } from "./lib/counts.mts";
 import { parseModels, sourceOf } from "./lib/models.mts";
 import { prefillMs, prompt, seeMs, stepMs } from "./lib/passes.mts";
 import { type Bench, nameOf, openBench, program, RESULTS, writeResult } from "./lib/program.mts";
@@ -17,7 +17,7 @@ const USAGE = `node bench/scaling.ts [options]
   --model NAME        as ttft.ts names them, or a folder. Default fastvlm-0.5b
   --sizes LIST        image sides in pixels       --tokens LIST    prompt lengths
   --contexts LIST     tokens seen before a step   --runs N         default 5, on software adapters 1
-  --quantize int4|int8, --dtype f32|f16, --out DIR, --no-plot`;
+  --quantize int4|int8, --embeddings int4|int8, --dtype f32|f16, --out DIR, --no-plot`;
 
 const FLAGS = {
   model: { type: "string" },
@@ -26,6 +26,7 @@ const FLAGS = {
   contexts: { type: "string" },
   runs: { type: "string" },
   quantize: { type: "string" },
+  embeddings: { type: "string" },
   dtype: { type: "string" },
   out: { type: "string" },
   "no-plot": { type: "boolean" },
@@ -56,17 +57,20 @@ export const main = (args: readonly string[]): Promise<void> =>
     }
     const bench = await openBench();
     const defaults = bench.adapter.software ? SOFTWARE : GPU;
-    const quantize = choice("quantize", values.quantize, "int4", "int8");
-    const [model] = parseModels(values.model ?? "fastvlm-0.5b", quantize);
+    const [model] = parseModels(values.model ?? "fastvlm-0.5b", {
+      quantize: choice("quantize", values.quantize, "int4", "int8"),
+      embeddings: choice("embeddings", values.embeddings, "int4", "int8"),
+    });
     const source = sourceOf(model!);
     if (typeof source === "object" && "missing" in source) throw new InputError(`--model: ${source.missing}`);
-    const options = { dtype: choice("dtype", values.dtype, "f32", "f16"), quantize: model!.quantize, cache: false };
-    using vlm = await FastVLM.load(source, options);
+    const { quantize, embeddings } = model!;
+    const dtype = choice("dtype", values.dtype, "f32", "f16");
+    using vlm = await FastVLM.load(source, { dtype, quantize, embeddings, cache: false });
     const runs = integer("runs", values.runs, 1, 1000) ?? (bench.adapter.software ? 1 : 5);
     const limit = vlm.model.decoder.contextLimit(vlm.model.dtype) - 1;
     const list = (flag: "sizes" | "tokens" | "contexts"): number[] =>
       values[flag]?.split(",").map((item) => integer(flag, item, 1)!) ?? defaults[flag];
-    const curves = await measure(vlm.model, model!.quantize, bench, runs, {
+    const curves = await measure(vlm.model, storageOf(vlm.model.dtype, quantize, embeddings), bench, runs, {
       sizes: list("sizes").map(checkImageSize),
       tokens: list("tokens").filter((tokens) => tokens <= limit),
       contexts: list("contexts").filter((context) => context <= limit),
@@ -78,13 +82,12 @@ type Curves = Readonly<Record<"vision" | "prefill" | "decode", readonly Point[]>
 
 async function measure(
   model: FastVLMModel,
-  quantize: "int4" | "int8" | undefined,
+  storage: Storage,
   { ceilings }: Bench,
   runs: number,
   at: typeof GPU,
 ): Promise<Curves> {
   const { gpu, decoder, dtype } = model;
-  const storage = storageOf(dtype, quantize);
   const curve = async (places: readonly number[], work: (at: number) => Work, run: (at: number) => Promise<number>) => {
     const points: Point[] = [];
     for (const place of places) {

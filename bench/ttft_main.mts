@@ -4,7 +4,7 @@ import { InputError } from "../src/errors.ts";
 import { checkImageSize } from "../src/image/preprocess.ts";
 import { type Case, type Measured, measure } from "./lib/cases.mts";
 import type { Ceilings } from "./lib/ceilings.mts";
-import { parseModels, sourceOf, weightBytes } from "./lib/models.mts";
+import { type Choice, parseModels, sourceOf, weightBytes } from "./lib/models.mts";
 import { type Bench, inProcess, nameOf, openBench, program, RESULTS, writeResult } from "./lib/program.mts";
 import { show, table } from "./lib/stats.mts";
 import { barChart } from "./lib/svg.mts";
@@ -16,7 +16,8 @@ const USAGE = `node bench/ttft.ts [options]
   --model DIR         only this checkpoint
   --sizes LIST        sides of the square image in pixels. Default 512,1024; the embedded checkpoint has its own
   --runs N            warm runs. Default 10, on software adapters 2
-  --quantize int4|int8, --dtype f32|f16, --image FILE, --prompt TEXT, --max-tokens N
+  --quantize int4|int8, and --embeddings int4|int8 for the embedding and the head (default int8)
+  --dtype f32|f16, --image FILE, --prompt TEXT, --max-tokens N
   --profile           GPU time per kernel of one answer
   --out DIR           where the plot and the JSON go. Default bench/results
   --no-plot           no files, the table only`;
@@ -27,6 +28,7 @@ const FLAGS = {
   sizes: { type: "string" },
   runs: { type: "string" },
   quantize: { type: "string" },
+  embeddings: { type: "string" },
   dtype: { type: "string" },
   image: { type: "string" },
   prompt: { type: "string" },
@@ -72,14 +74,18 @@ function casesOf(values: Values, software: boolean): Case[] {
     image: values.image,
     profile: values.profile,
   };
-  return parseModels(models, choice("quantize", values.quantize, "int4", "int8")).flatMap((model) => {
+  const rounding = {
+    quantize: choice("quantize", values.quantize, "int4", "int8"),
+    embeddings: choice("embeddings", values.embeddings, "int4", "int8"),
+  };
+  return parseModels(models, rounding).flatMap((model) => {
     const own = model.name === "tiny" ? [undefined] : [512, 1024];
     return (sizes ?? own).map((size): Case => ({ ...model, ...common, size }));
   });
 }
 
-const titleOf = ({ name, quantize }: Pick<Case, "name" | "quantize">): string =>
-  `${name.split(/[\\/]/).at(-1)}${quantize ? ` ${quantize}` : ""}`;
+const titleOf = ({ name, quantize, embeddings }: Choice): string =>
+  `${name.split(/[\\/]/).at(-1)}${quantize ? ` ${quantize}` : ""}${embeddings ? ` (embeddings ${embeddings})` : ""}`;
 
 async function run(
   { adapter, ceilings, load }: Bench,
@@ -128,7 +134,18 @@ async function run(
   await writeResult(out, "ttft.svg", chart(name, measured));
 }
 
-function report({ model, quantize, dtype, size, usage, rows, gpuPeakBytes, hostPeakBytes, profile }: Measured): string {
+function report({
+  model,
+  quantize,
+  embeddings,
+  dtype,
+  size,
+  usage,
+  rows,
+  gpuPeakBytes,
+  hostPeakBytes,
+  profile,
+}: Measured): string {
   const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
   const lines = rows.map(({ key, unit, cold, warm, limit, ofLimit }) => {
     const cells = [cold, warm.median, warm.p10, warm.p90, limit ?? Number.NaN].map(show);
@@ -136,7 +153,7 @@ function report({ model, quantize, dtype, size, usage, rows, gpuPeakBytes, hostP
   });
   const kernels = (profile ?? []).slice(0, 16).map(({ kernel, runs, ms }) => [kernel, String(runs), show(ms)]);
   return [
-    `${titleOf({ name: model, quantize })}, ${dtype}, ${size} × ${size}: ${usage.promptTokens} tokens in the prompt, ${usage.imageTokens} of them image\n`,
+    `${titleOf({ name: model, quantize, embeddings })}, ${dtype}, ${size} × ${size}: ${usage.promptTokens} tokens in the prompt, ${usage.imageTokens} of them image\n`,
     table([["", "cold", "median", "p10", "p90", "limit", "of limit"], ...lines]),
     `peak memory: GPU ${mib(gpuPeakBytes)}, process ${mib(hostPeakBytes)}\n`,
     kernels.length > 0 ? table([["kernel", "runs", "ms"], ...kernels]) : "",
@@ -150,7 +167,7 @@ function chart(adapter: string, measured: readonly Measured[]): string {
     axis: "milliseconds, median of warm runs",
     mark: "limit by counted work",
     bars: measured.map((m) => ({
-      label: `${titleOf({ name: m.model, quantize: m.quantize })}, ${m.size}²`,
+      label: `${titleOf({ ...m, name: m.model })}, ${m.size}²`,
       parts: ["preprocess", "vision", "projector", "prefill"].map((name) => ({ name, value: median(m, name) })),
       mark: m.rows.find(({ key }) => key === "first token")!.limit!,
       note: `${show(median(m, "first token"))} ms, then ${show(median(m, "decode"))} tokens/s`,

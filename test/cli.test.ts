@@ -117,7 +117,8 @@ describe("programs", () => {
       assert.deepEqual([code, stderr], [0, ""]);
       return stdout;
     };
-    const question = ["generate", "--model", MODEL, "--quantize", "int4", "--max-tokens", "4", "--prompt", "What?"];
+    const rounding = ["--quantize", "int4", "--embeddings", "int4"];
+    const question = ["generate", "--model", MODEL, ...rounding, "--max-tokens", "4", "--prompt", "What?"];
     await program(...question, "--no-cache");
     assert.match(await program("cache"), /codes: 0 files, 0\.00 GB\n$/);
     const answer = await program(...question);
@@ -149,6 +150,9 @@ describe("programs", () => {
     const { code, stdout, stderr } = await run(["generate", "--model", MODEL, "--prompt", "?", "--top-p", "7"]);
     assert.deepEqual([code, stdout], [2, ""]);
     assert.match(stderr, /^error: topP: expected a number above 0 to 1, got 7\n/);
+    const alone = await run(["generate", "--model", MODEL, "--prompt", "?", "--embeddings", "int4"]);
+    assert.equal(alone.code, 2);
+    assert.match(alone.stderr, /^error: embeddings: int4 was asked for without quantize\nhint: .*--quantize int4/);
     const unknown = await run(["dream"]);
     assert.equal(unknown.code, 2);
     assert.match(unknown.stderr, /unknown command "dream".*\nhint: /s);

@@ -152,11 +152,13 @@ describe("a model that is rounded while it loads", () => {
     utimesSync(weights, mtime, new Date(mtime.getTime() + 1000)); // changed elsewhere, perhaps
     assert.equal((await load(model, { quantize: "int8" })).kept, true);
     assert.equal(files().length, 4);
+    assert.equal((await load(model, { quantize: "int8", embeddings: "int4" })).kept, true);
+    assert.equal(files().length, 5);
   });
 
   test("keeps and uses nothing when told so", async () => {
     const other = await load(model, { quantize: "int4", cache: false });
-    assert.deepEqual([other.kept, files().length], [false, 4]);
+    assert.deepEqual([other.kept, files().length], [false, 5]);
     assert.equal((await load(model, {})).kept, false);
   });
 });

@@ -24,11 +24,15 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import { type Folder, memoryFolder } from "../weights/folder.ts";
 import { dequantize, interleave, quantize } from "../weights/quant.ts";
 import { encodeSafetensors, type OutputTensor } from "../weights/safetensors.ts";
+import type { QuantFormats } from "../weights/weights.ts";
 import { GOLDEN } from "./golden.ts";
 import { gpu } from "./gpu.ts";
 import { sharded } from "./shards.ts";
 
 const FORMATS = ["int4", "int4-affine", "int8"] as const;
+
+const mix = (linear: QuantFormat, table: QuantFormat): QuantFormats => ({ linear, table });
+const MIXES = [...FORMATS.map((format) => mix(format, "int8")), mix("int4", "int4"), mix("int8", "int4-affine")];
 
 const fileOf = (model: string, file: string): Uint8Array<ArrayBuffer> =>
   new Uint8Array(readFileSync(new URL(`models/${model}/${file}`, GOLDEN)));
@@ -37,14 +41,14 @@ const isTable = (name: string): boolean => /embed_tokens|lm_head/.test(name);
 const isMatrix = (name: string): boolean => isTable(name) || /_proj\.weight$/.test(name);
 
 /** The model with every matrix rounded, as numbers again. */
-async function rounded(model: string, format: QuantFormat): Promise<Folder> {
+async function rounded(model: string, { linear, table }: QuantFormats): Promise<Folder> {
   const config = fileOf(model, "config.json");
   const files = { "config.json": config, "model.safetensors": fileOf(model, "model.safetensors") };
   const checkpoint = await openCheckpoint(memoryFolder(files));
   const tensors: Record<string, OutputTensor> = {};
   for (const [name, { shape }] of checkpoint.tensors) {
     const data = await checkpoint.readF32(name);
-    const kind = isTable(name) ? "int8" : format;
+    const kind = isTable(name) ? table : linear;
     const fits = isMatrix(name) && shape[1]! % GROUP === 0; // rows of 200, in these models' MLPs, stay numbers
     tensors[name] = { dtype: "F32", shape, data: fits ? dequantize(quantize(data, kind), kind) : data };
   }
@@ -58,9 +62,9 @@ const folderOf = (model: string): Folder =>
   });
 
 /** Logits after a prompt of 11 tokens and after one more, so that both prefill and decode are compared. */
-async function logits(folder: Folder, quantization?: QuantFormat): Promise<{ logits: Float32Array; bytes: number }> {
+async function logits(folder: Folder, formats?: QuantFormats): Promise<{ logits: Float32Array; bytes: number }> {
   const before = gpu.memory.used;
-  const { model, weights } = assemble(gpu, await openParts({ language: folder }), "f32", quantization);
+  const { model, weights } = assemble(gpu, await openParts({ language: folder }), "f32", formats);
   for (const w of weights) await w.load();
   const bytes = gpu.memory.used - before;
   const { decoder } = model;
@@ -83,10 +87,10 @@ async function logits(folder: Folder, quantization?: QuantFormat): Promise<{ log
 
 for (const model of ["qwen2_tiny", "phi4_mini_tiny"]) {
   describe(`${model} in few bits`, () => {
-    for (const format of FORMATS) {
-      test(`rounded while loading: ${format}`, async () => {
-        const want = await logits(await rounded(model, format));
-        const got = await logits(folderOf(model), format);
+    for (const formats of MIXES) {
+      test(`rounded while loading: ${formats.linear}, embedding and head ${formats.table}`, async () => {
+        const want = await logits(await rounded(model, formats));
+        const got = await logits(folderOf(model), formats);
         assert.ok(nmse(got.logits, want.logits) < 1e-9, `error ${nmse(got.logits, want.logits)}`);
         assert.ok(got.bytes < want.bytes * 0.5, `${got.bytes} of ${want.bytes} bytes`);
       });
@@ -138,11 +142,12 @@ describe("fastvlm quantize", () => {
   after(() => rmSync(temporary, { recursive: true, force: true }));
   const model = fileURLToPath(new URL("models/qwen2_tiny", GOLDEN));
 
-  for (const format of FORMATS) {
-    test(`a written ${format} folder computes what rounding while loading computes`, async () => {
-      const out = join(temporary, format);
-      const { matrices, inputBytes, outputBytes } = await quantizeFolder(model, out, { format });
-      const want = await logits(folderOf("qwen2_tiny"), format);
+  for (const formats of MIXES) {
+    const { linear: format, table: embeddings } = formats;
+    test(`a written folder of ${format} and ${embeddings} computes what rounding while loading computes`, async () => {
+      const out = join(temporary, `${format} ${embeddings}`);
+      const { matrices, inputBytes, outputBytes } = await quantizeFolder(model, out, { format, embeddings });
+      const want = await logits(folderOf("qwen2_tiny"), formats);
       const got = await logits(await nodeFolder(out));
       assert.ok(nmse(got.logits, want.logits) < 1e-6, `error ${nmse(got.logits, want.logits)}`);
       assert.equal(got.bytes, want.bytes);
@@ -150,9 +155,12 @@ describe("fastvlm quantize", () => {
       assert.equal(parameters, (await inspectCheckpoint(folderOf("qwen2_tiny"))).parameters);
       assert.ok(outputBytes < inputBytes * 0.5);
       assert.equal(matrices.length, 3 * 6 + 1); // q, k, v, o, gate and up of each layer, the embedding
-      for (const { name, error } of matrices) assert.ok(error < (isTable(name) ? 0.01 : 0.2), `${name}: ${error}`);
+      for (const { name, format, error } of matrices) {
+        assert.equal(format, isTable(name) ? formats.table : formats.linear);
+        assert.ok(error < (format === "int8" ? 0.01 : 0.2), `${name}: ${error}`);
+      }
       await assert.rejects(
-        logits(await nodeFolder(out), format === "int8" ? "int4" : "int8"),
+        logits(await nodeFolder(out), mix(format === "int8" ? "int4" : "int8", embeddings)),
         /codes cannot be rounded again/,
       );
       await assert.rejects(quantizeFolder(out, `${out}-again`, { format }), /got a quantised checkpoint/);
@@ -166,6 +174,7 @@ describe("fastvlm quantize", () => {
     assert.deepEqual(JSON.parse(readFileSync(join(out, "config.json"), "utf8")).quantization_config, {
       quant_method: "fastvlm",
       format: "int4",
+      embeddings: "int8",
       group_size: 32,
     });
     await assert.rejects(quantizeFolder(model, out, { format: "int4" }), /does not exist yet/);
@@ -191,7 +200,7 @@ describe("fastvlm quantize", () => {
     stopAt = -1;
     await run();
     assert.equal(statSync(join(out, "model-00001-of-00003.safetensors")).mtimeMs, before);
-    const want = await logits(folderOf("qwen2_tiny"), "int4");
+    const want = await logits(folderOf("qwen2_tiny"), mix("int4", "int8"));
     const got = await logits(await nodeFolder(out));
     assert.ok(nmse(got.logits, want.logits) < 1e-6);
   });

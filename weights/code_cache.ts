@@ -2,7 +2,6 @@
 // rounded matrices, and nothing else. Everything that is not rounded is read from the checkpoint as ever.
 
 import { CheckpointError } from "../src/errors.ts";
-import type { QuantFormat } from "../src/tensor/quantized.ts";
 import { sameShape } from "../src/tensor/shape.ts";
 import { Checkpoint, readHeader } from "./checkpoint.ts";
 import type { Folder, ReadOptions } from "./folder.ts";
@@ -43,11 +42,7 @@ const CHECKSUMS = "fastvlm.checksums";
  *
  * @returns undefined when the folder cannot tell versions of its files apart, or the codes cannot be stored
  */
-export async function codesFile(
-  checkpoint: Checkpoint,
-  rounded: Rounded,
-  format: QuantFormat,
-): Promise<string | undefined> {
+export async function codesFile(checkpoint: Checkpoint, rounded: Rounded): Promise<string | undefined> {
   const { folder, config, tensors } = checkpoint;
   if (rounded.size === 0 || [...rounded.values()].some(({ first }) => first % 8 !== 0)) return undefined;
   const sources = [...rounded.keys()].map((name) => tensors.get(name)).filter((source) => source !== undefined);
@@ -62,7 +57,7 @@ export async function codesFile(
     }),
   );
   const formats = [...rounded].map(([name, part]) => [name, part.format]);
-  const identity = JSON.stringify([VERSION, format, formats, files, sizes, versions, config, [...tensors.values()]]);
+  const identity = JSON.stringify([VERSION, formats, files, sizes, versions, config, [...tensors.values()]]);
   const digest = await crypto.subtle.digest("SHA-256", await new Blob([identity, ...samples]).arrayBuffer());
   return `${hex(new Uint8Array(digest))}.safetensors`;
 }

@@ -7,16 +7,18 @@ import type { Pump, Source } from "./pump.ts";
 import { type Interleaved, interleave } from "./quant.ts";
 import type { StoredTensor } from "./safetensors.ts";
 
+/** What a matrix is for: `table` are the embedding and the head. */
+export type MatrixRole = "linear" | "table";
+
+/** The format of each kind of matrix. */
+export type QuantFormats = Readonly<Record<MatrixRole, QuantFormat>>;
+
 /** How matrices of numbers become codes while they are loaded. */
 export interface Quantization {
-  /** Of linear layers; embeddings and heads are int8 whatever it is. */
-  readonly format: QuantFormat;
+  readonly formats: QuantFormats;
   /** The kernel: rounds rows as they are stored, into outputs `first` and on of the matrix. */
   readonly run: (source: Tensor, stored: Source["dtype"], matrix: QuantizedTensor, first: number) => void;
 }
-
-/** What a matrix is for; see `Quantization.format`. */
-export type MatrixRole = "linear" | "table";
 
 /** A stored matrix of codes, and what goes with it. */
 export interface StoredMatrix {

@@ -78,7 +78,7 @@ export class WeightSet {
     role: MatrixRole,
   ): Matrix {
     const [O = 0, C = 0] = shape;
-    const wanted = this.#quantization && (role === "table" ? "int8" : this.#quantization.format);
+    const wanted = this.#quantization?.formats[role];
     if (names.some(([path]) => this.checkpoint.tensors.has(companions(path).scales))) {
       return this.#declareStored(names, [O, C], wanted);
     }

@@ -8,7 +8,7 @@ import type { MatrixRole, Quantization, RoundedPart } from "./quant_load.ts";
 import { type LoadOptions, type TensorOptions, WeightSet } from "./weight_set.ts";
 
 export type { Compute, Precision } from "./pump.ts";
-export type { Quantization, RoundedPart } from "./quant_load.ts";
+export type { QuantFormats, Quantization, RoundedPart } from "./quant_load.ts";
 export type { LoadOptions, TensorOptions } from "./weight_set.ts";
 
 /**

@@ -7,7 +7,7 @@ import { BYTES } from "../../src/tensor/tensor.ts";
 import type { Ceilings } from "./ceilings.mts";
 import { floorMs } from "./ceilings.mts";
 import { connectorWork, decoderWork, encoderWork, fastvithdLayers, type Storage, sumOf, type Work } from "./counts.mts";
-import { type Choice, photo, sourceOf } from "./models.mts";
+import { type Bits, type Choice, photo, sourceOf } from "./models.mts";
 import { type Spread, spread, time } from "./stats.mts";
 
 /** One line of the bench, small enough for a command line: it is measured in a process of its own. */
@@ -36,7 +36,8 @@ export interface Row {
 
 export interface Measured {
   readonly model: string;
-  readonly quantize: "int4" | "int8" | undefined;
+  readonly quantize: Bits | undefined;
+  readonly embeddings: Bits | undefined;
   readonly dtype: "f32" | "f16";
   readonly size: number;
   readonly runs: number;
@@ -61,6 +62,7 @@ export async function measure(c: Case, ceilings: Ceilings): Promise<Measured> {
     dtype: c.dtype,
     imageSize: c.size,
     quantize: c.quantize,
+    embeddings: c.embeddings,
     profile: c.profile,
     imageCacheBytes: 0,
     cache: false,
@@ -92,6 +94,7 @@ export async function measure(c: Case, ceilings: Ceilings): Promise<Measured> {
   return {
     model: c.name,
     quantize: c.quantize,
+    embeddings: c.embeddings,
     dtype: model.dtype,
     size,
     runs: c.runs,
@@ -114,9 +117,9 @@ async function reload(source: Parameters<typeof FastVLM.load>[0], options: LoadO
 }
 
 /** How the language model's numbers are stored when its weights are `quantize`d or not. */
-export function storageOf(dtype: "f32" | "f16", quantize: "int4" | "int8" | undefined): Storage {
+export function storageOf(dtype: "f32" | "f16", quantize?: Bits, embeddings: Bits = "int8"): Storage {
   const element = BYTES[dtype];
-  const [weight, table] = quantize ? [QUANTIZED[quantize], QUANTIZED.int8] : [element, element];
+  const [weight, table] = quantize ? [QUANTIZED[quantize], QUANTIZED[embeddings]] : [element, element];
   return { weight, table, cache: element };
 }
 
@@ -128,10 +131,10 @@ export function visionWork({ eye, dtype }: FastVLMModel, size: number): Work {
 }
 
 /** What each stage had to do. */
-function workOf({ model }: FastVLM, { quantize }: Case, { usage }: Result, size: number): Measured["work"] {
+function workOf({ model }: FastVLM, { quantize, embeddings }: Case, { usage }: Result, size: number): Measured["work"] {
   const { connector } = model.eye!;
   const { config } = model.decoder;
-  const storage = storageOf(model.dtype, quantize);
+  const storage = storageOf(model.dtype, quantize, embeddings);
   const features = Math.ceil(size / TOTAL_STRIDE) ** 2;
   const past = usage.promptTokens + Math.floor(usage.completionTokens / 2);
   return {

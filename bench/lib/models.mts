@@ -11,8 +11,12 @@ import { randomFolder } from "../../test/random_folder.ts";
 /** A model to measure, as a command line names it: `fastvlm-0.5b`, `fastvlm-phi-4:int4`, or a folder. */
 export interface Choice {
   readonly name: string;
-  readonly quantize?: "int4" | "int8" | undefined;
+  readonly quantize?: Bits | undefined;
+  /** Of the embedding and the head, where `quantize` is given. Default int8 */
+  readonly embeddings?: Bits | undefined;
 }
+
+export type Bits = "int4" | "int8";
 
 const EMBEDDED = fileURLToPath(new URL("../../weights/fastvlm-tiny", import.meta.url));
 
@@ -20,10 +24,11 @@ const EMBEDDED = fileURLToPath(new URL("../../weights/fastvlm-tiny", import.meta
 export const SHAPES = ["fastvlm-0.5b", "fastvlm-1.5b", "fastvlm-phi-4-mini", "fastvlm-phi-4"];
 
 /** Names as flags give them, comma-separated; a suffix outweighs `quantize`. */
-export function parseModels(list: string, quantize?: "int4" | "int8"): Choice[] {
+export function parseModels(list: string, { quantize, embeddings }: Omit<Choice, "name"> = {}): Choice[] {
   return list.split(",").map((item) => {
     const [, name = item, suffix] = /^(.*):(int4|int8)$/.exec(item.trim()) ?? [undefined, item.trim()];
-    return { name, quantize: (suffix as "int4" | "int8" | undefined) ?? quantize };
+    const bits = (suffix as Bits | undefined) ?? quantize;
+    return { name, quantize: bits, embeddings: bits && embeddings };
   });
 }
 
@@ -53,7 +58,7 @@ export function photo(width = 1600, height = 1200): Uint8Array<ArrayBuffer> {
 }
 
 /** Bytes of a checkpoint's weights on the GPU, about. */
-export async function weightBytes(source: Source, dtype: "f32" | "f16" = "f16", quantize?: "int4" | "int8") {
+export async function weightBytes(source: Source, dtype: "f32" | "f16" = "f16", quantize?: Bits) {
   const { parameters } = await inspectCheckpoint(source);
   const bytes = { f32: 4, f16: 2, int8: 1.1, int4: 0.6 };
   return parameters * bytes[quantize ?? dtype];

@@ -61,7 +61,7 @@ export async function measureEngine(job: Job): Promise<{ readonly ms: number }> 
 async function ourPass({ task }: Job): Promise<Pass> {
   if (task.kind === "product") return ourProduct(task);
   const quantize = task.kind === "decoder" ? ("int4" as const) : undefined;
-  const { model } = await FastVLM.load(randomFolder(SHAPE), { quantize });
+  const { model } = await FastVLM.load(randomFolder(SHAPE), { quantize, embeddings: quantize });
   if (task.kind === "vision") return () => seeMs(model, task.size);
   const { tokens, past } = task;
   const cache = model.decoder.cache(past + tokens, model.dtype);

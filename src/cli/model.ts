@@ -4,6 +4,7 @@ import pc from "picocolors";
 import { InputError } from "../errors.ts";
 import { FastVLM } from "../node.ts";
 import type { Composition, LoadOptions, Source } from "../pipeline/types.ts";
+import { QUANT_FORMATS } from "../tensor/quantized.ts";
 import { choice, integer } from "./args.ts";
 import { loadProgress, status } from "./progress.ts";
 
@@ -15,6 +16,7 @@ export const MODEL_FLAGS = {
   language: { type: "string" },
   dtype: { type: "string" },
   quantize: { type: "string" },
+  embeddings: { type: "string" },
   "no-cache": { type: "boolean" },
   "no-autotune": { type: "boolean" },
   resize: { type: "string" },
@@ -26,6 +28,7 @@ export const MODEL_USAGE = `  --model DIR          checkpoint folder or address;
   --vision DIR         with --language, and --projector: put a model together from parts
   --dtype f32|f16      precision; default: as stored, where the adapter can
   --quantize FORMAT    int4, int4-affine or int8: round the language model while it loads
+  --embeddings FORMAT  what --quantize makes of the embedding and the output head; default int8
   --no-cache           do not keep what --quantize made for the next start, nor use what was kept
   --no-autotune        do not time shaders on this GPU, nor use what was timed before
   --resize pad|crop    how an image becomes square; default: the checkpoint's way
@@ -39,6 +42,7 @@ export interface ModelValues {
   readonly language?: string;
   readonly dtype?: string;
   readonly quantize?: string;
+  readonly embeddings?: string;
   readonly "no-cache"?: boolean;
   readonly "no-autotune"?: boolean;
   readonly resize?: string;
@@ -79,7 +83,8 @@ export async function loadFrom(values: ModelValues, options: Pick<LoadOptions, "
   const source = sourceOf(values);
   const checked = {
     dtype: choice("dtype", values.dtype, "f32", "f16"),
-    quantize: choice("quantize", values.quantize, "int4", "int4-affine", "int8"),
+    quantize: choice("quantize", values.quantize, ...QUANT_FORMATS),
+    embeddings: choice("embeddings", values.embeddings, ...QUANT_FORMATS),
     cache: !values["no-cache"],
     autotune: !values["no-autotune"],
     resize: choice("resize", values.resize, "pad", "crop"),

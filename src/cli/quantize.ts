@@ -1,21 +1,28 @@
 import pc from "picocolors";
 import { InputError } from "../errors.ts";
+import { QUANT_FORMATS } from "../tensor/quantized.ts";
 import { choice, parseFlags } from "./args.ts";
 import { loadProgress } from "./progress.ts";
 import { quantizeFolder, type Report } from "./quantize_folder.ts";
 
-export const QUANTIZE_USAGE = `fastvlm quantize IN OUT [--format int4|int4-affine|int8]
+export const QUANTIZE_USAGE = `fastvlm quantize IN OUT [--format int4|int4-affine|int8] [--embeddings FORMAT]
 
   IN                a checkpoint folder with floating-point weights
   OUT               the folder to make; it appears when it is complete. A run that was interrupted goes on where it stopped
-  --format FORMAT   how the language model's matrices are rounded; embeddings and heads become int8, the rest stays as it is
+  --format FORMAT   how the language model's matrices are rounded; what are not matrices stays as it is
                       int4         4.5 bits a weight; the default
                       int4-affine  5 bits, a little closer
                       int8         8.5 bits, hardly to be told from the original
+  --embeddings FORMAT  how the embedding and the output head are, of the same three; default int8
   --errors          print the relative error of every matrix
   --json            print one JSON object instead of text`;
 
-const FLAGS = { format: { type: "string" }, errors: { type: "boolean" }, json: { type: "boolean" } } as const;
+const FLAGS = {
+  format: { type: "string" },
+  embeddings: { type: "string" },
+  errors: { type: "boolean" },
+  json: { type: "boolean" },
+} as const;
 
 /** `fastvlm quantize IN OUT`: a checkpoint whose language model takes a quarter of the space. */
 export async function quantize(args: readonly string[]): Promise<void> {
@@ -24,8 +31,9 @@ export async function quantize(args: readonly string[]): Promise<void> {
   if (input === undefined || output === undefined || rest.length > 0) {
     throw new InputError(`quantize: expected two folders, got ${positionals.length}`, { hint: QUANTIZE_USAGE });
   }
-  const format = choice("format", values.format, "int4", "int4-affine", "int8") ?? "int4";
-  const report = await quantizeFolder(input, output, { format, onProgress: loadProgress(process.stderr) });
+  const format = choice("format", values.format, ...QUANT_FORMATS) ?? "int4";
+  const embeddings = choice("embeddings", values.embeddings, ...QUANT_FORMATS);
+  const report = await quantizeFolder(input, output, { format, embeddings, onProgress: loadProgress(process.stderr) });
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report, values.errors === true));
 }
 

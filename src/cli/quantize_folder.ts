@@ -18,6 +18,7 @@ import { dequantize, quantize } from "../../weights/quant.ts";
 import { bytesOf, byWidth, type Entry, entriesOf } from "../../weights/quant_entries.ts";
 import { companions } from "../../weights/quant_load.ts";
 import { encodeHeader, type StoredTensor } from "../../weights/safetensors.ts";
+import type { QuantFormats } from "../../weights/weights.ts";
 import { InputError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { nodeFolder } from "../node/folder.ts";
@@ -26,6 +27,8 @@ import { GROUP, type QuantFormat } from "../tensor/quantized.ts";
 
 export interface QuantizeOptions {
   readonly format: QuantFormat;
+  /** Of the embedding and the output head. Default int8 */
+  readonly embeddings?: QuantFormat | undefined;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
@@ -60,15 +63,16 @@ interface State {
  * @throws InputError when `output` exists, or the weights are codes already
  */
 export async function quantizeFolder(input: string, output: string, options: QuantizeOptions): Promise<Report> {
-  const { format, onProgress } = options;
+  const { format, embeddings = "int8", onProgress } = options;
+  const formats = { linear: format, table: embeddings };
   if (await stat(output).catch(() => undefined)) {
     throw new InputError(`${output}: expected a folder that does not exist yet`, {
       hint: "Choose another name, or remove it.",
     });
   }
-  const { checkpoint, rounded } = await plan(input, format);
+  const { checkpoint, rounded } = await plan(input, formats);
   const partial = `${resolve(output)}.partial`;
-  const state = await begin(partial, JSON.stringify([resolve(input), format, await fingerprint(checkpoint)]));
+  const state = await begin(partial, JSON.stringify([resolve(input), formats, await fingerprint(checkpoint)]));
   const byFile = new Map<string, StoredTensor[]>();
   for (const tensor of checkpoint.tensors.values()) {
     byFile.set(tensor.file, [...(byFile.get(tensor.file) ?? []), tensor]);
@@ -92,7 +96,7 @@ export async function quantizeFolder(input: string, output: string, options: Qua
   }
   const files = Object.values(state.done);
   const outputBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
-  await copyRest(input, partial, format, checkpoint, byFile.size > 1 ? { index, outputBytes } : undefined);
+  await copyRest(input, partial, formats, checkpoint, byFile.size > 1 ? { index, outputBytes } : undefined);
   await rm(join(partial, STATE));
   await rename(partial, output);
   return {
@@ -106,7 +110,7 @@ export async function quantizeFolder(input: string, output: string, options: Qua
 /** Which matrices become codes: those that the model's layers, put together without a GPU, declare as such. */
 async function plan(
   input: string,
-  format: QuantFormat,
+  formats: QuantFormats,
 ): Promise<{ checkpoint: Checkpoint; rounded: ReadonlyMap<string, QuantFormat> }> {
   const parts = await openParts({ language: await nodeFolder(input) });
   const { checkpoint } = parts.language;
@@ -115,9 +119,9 @@ async function plan(
       hint: "Start from the original: codes cannot be rounded again.",
     });
   }
-  const { weights } = assemble(Gpu.dry(), parts, "f32", format);
-  const formats = [...weights[0]!.rounded].map(([name, { format }]) => [name, format] as const);
-  return { checkpoint, rounded: new Map(formats) };
+  const { weights } = assemble(Gpu.dry(), parts, "f32", formats);
+  const rounded = [...weights[0]!.rounded].map(([name, { format }]) => [name, format] as const);
+  return { checkpoint, rounded: new Map(rounded) };
 }
 
 /** Sizes and times of the weight files. */
@@ -243,7 +247,7 @@ class ShardWriter {
 async function copyRest(
   input: string,
   output: string,
-  format: QuantFormat,
+  { linear: format, table: embeddings }: QuantFormats,
   checkpoint: Checkpoint,
   sharded: { index: Record<string, string>; outputBytes: number } | undefined,
 ): Promise<void> {
@@ -253,7 +257,7 @@ async function copyRest(
     if (entry.isDirectory() || entry.name.startsWith(".") || isWeights || entry.name === "config.json") continue;
     await copyFile(join(input, entry.name), join(output, basename(entry.name)));
   }
-  const quantization = { quant_method: QUANT_METHOD, format, group_size: GROUP };
+  const quantization = { quant_method: QUANT_METHOD, format, embeddings, group_size: GROUP };
   await json("config.json", { ...checkpoint.config, quantization_config: quantization });
   if (!sharded) return;
   const { index, outputBytes } = sharded;

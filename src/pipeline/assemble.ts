@@ -4,7 +4,7 @@ import { isFloat } from "../../weights/convert.ts";
 import type { Folder } from "../../weights/folder.ts";
 import { type CheckpointFormat, identify, isIgnorable } from "../../weights/formats.ts";
 import { appleNames } from "../../weights/names.ts";
-import { type Quantization, Weights } from "../../weights/weights.ts";
+import { type QuantFormats, type Quantization, Weights } from "../../weights/weights.ts";
 import { ConfigError, WeightError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { Connector } from "../models/connector.ts";
@@ -14,7 +14,6 @@ import { Decoder } from "../models/decoder/decoder.ts";
 import { fastvithdConfig } from "../models/fastvithd/config.ts";
 import { FastViTHD } from "../models/fastvithd/tower.ts";
 import { type Eye, FastVLMModel } from "../models/fastvlm.ts";
-import type { QuantFormat } from "../tensor/quantized.ts";
 
 /** A checkpoint and what it turned out to be. */
 export interface Part {
@@ -65,12 +64,12 @@ export interface Assembled {
 /**
  * Declares the whole model: every constructor takes its tensors, which checks names, shapes and types against the headers.
  *
- * @param quantize makes codes of the language model's matrices. Default: they stay as they are stored
+ * @param formats makes codes of the language model's matrices. Default: they stay as they are stored
  * @throws WeightError, ConfigError when parts are missing or do not fit each other
  */
-export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16", quantize?: QuantFormat): Assembled {
+export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16", formats?: QuantFormats): Assembled {
   const cursors = new Map<Part, Weights>();
-  const quantization: Quantization | undefined = quantize && { format: quantize, run: quantizeRows };
+  const quantization: Quantization | undefined = formats && { formats, run: quantizeRows };
   const cursor = (part: Part): Weights => {
     const known = cursors.get(part) ?? Weights.of(gpu, part.checkpoint, dtype, quantization);
     cursors.set(part, known);

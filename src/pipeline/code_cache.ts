@@ -1,7 +1,6 @@
 import { type CodeStore, codesFile, withCodes, writeCodes } from "../../weights/code_cache.ts";
-import type { RoundedPart } from "../../weights/weights.ts";
+import type { QuantFormats, RoundedPart } from "../../weights/weights.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import type { QuantFormat } from "../tensor/quantized.ts";
 import { assemble, type Parts } from "./assemble.ts";
 
 /** A GPU without new work for so long has nothing better to do than to give back codes. */
@@ -33,14 +32,14 @@ export class CodeCache {
    */
   static async find(
     parts: Parts,
-    format: QuantFormat,
+    formats: QuantFormats,
     store: CodeStore,
     onWarning: (message: string) => void,
   ): Promise<CodeCache | undefined> {
     const { checkpoint } = parts.language;
-    const rounded = languageOf(assemble(Gpu.dry(), parts, "f32", format).weights).rounded;
+    const rounded = languageOf(assemble(Gpu.dry(), parts, "f32", formats).weights).rounded;
     try {
-      const file = await codesFile(checkpoint, rounded, format);
+      const file = await codesFile(checkpoint, rounded);
       if (file === undefined) return undefined;
       const missing = new CodeCache(store, file, parts, undefined);
       const folder = await store.open(file).catch(() => undefined);

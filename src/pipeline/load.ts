@@ -1,4 +1,5 @@
 import { DamagedCodes } from "../../weights/code_cache.ts";
+import type { QuantFormats } from "../../weights/weights.ts";
 import { AdapterError, InputError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { checkImageSize } from "../image/preprocess.ts";
@@ -39,13 +40,14 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
   const imageSize = checkImageSize(options.imageSize ?? format.imageSize);
   const { imageCacheBytes = IMAGE_CACHE_BYTES } = options;
   if (!(imageCacheBytes >= 0)) throw new InputError(`imageCacheBytes: expected 0 or more, got ${imageCacheBytes}`);
+  const formats = formatsOf(options);
   options.signal?.throwIfAborted();
   const gpu = await platform().openGpu({ profile: options.profile === true });
   try {
     const dtype = checkDType(gpu, options.dtype ?? defaultDType(parts.language, gpu));
     const store = options.autotune === false ? undefined : platform().tuningStore;
     const tuning = store && (await Tuning.open(gpu, store));
-    const { model, keeping } = await placeModel(gpu, parts, imageSize, { ...options, dtype });
+    const { model, keeping } = await placeModel(gpu, parts, imageSize, { ...options, dtype, formats });
     const wasTuned = await tuning?.run(() => rehearse(model, imageSize, TUNED_LENGTHS), options.signal);
     if (wasTuned) await rehearse(model, imageSize);
     return {
@@ -73,7 +75,16 @@ function checkDType(gpu: Gpu, dtype: "f32" | "f16"): "f32" | "f16" {
   });
 }
 
-type Placing = LoadOptions & { readonly dtype: "f32" | "f16" };
+/** What the language model's matrices become; undefined when they stay as they are stored. */
+function formatsOf({ quantize, embeddings }: LoadOptions): QuantFormats | undefined {
+  if (quantize) return { linear: quantize, table: embeddings ?? "int8" };
+  if (embeddings === undefined) return undefined;
+  throw new InputError(`embeddings: ${embeddings} was asked for without quantize`, {
+    hint: "Say what the other matrices become, as in --quantize int4 --embeddings int4.",
+  });
+}
+
+type Placing = LoadOptions & { readonly dtype: "f32" | "f16"; readonly formats: QuantFormats | undefined };
 
 /** Loads kept codes where there are some; else everything as it is stored, and keeps the codes that it became. */
 async function placeModel(
@@ -82,9 +93,9 @@ async function placeModel(
   imageSize: number,
   options: Placing,
 ): Promise<{ model: FastVLMModel; keeping?: Keeping | undefined }> {
-  const { quantize, cache = true, onWarning = console.warn } = options;
+  const { formats, cache = true, onWarning = console.warn } = options;
   const store = cache ? platform().codeStore : undefined;
-  let codes = quantize && store && (await CodeCache.find(parts, quantize, store, onWarning));
+  let codes = formats && store && (await CodeCache.find(parts, formats, store, onWarning));
   if (codes?.hit) {
     try {
       return await place(gpu, codes.parts, imageSize, options);
@@ -98,7 +109,7 @@ async function placeModel(
 }
 
 async function place(gpu: Gpu, parts: Parts, imageSize: number, options: Placing): Promise<Assembled> {
-  const assembled = assemble(gpu, parts, options.dtype, options.quantize);
+  const assembled = assemble(gpu, parts, options.dtype, options.formats);
   const { signal, onProgress, onWarning = console.warn } = options;
   // Pipelines compile while weights arrive.
   const warm = rehearse(assembled.model, imageSize);

@@ -10,7 +10,9 @@ import type { Tensor } from "./tensor.ts";
  * - `int4-affine`: codes 0 to 15, weight = scale · code + offset, a half too. 5 bits
  * - `int8`: codes −127 to 127, weight = scale · code. 8.5 bits
  */
-export type QuantFormat = "int4" | "int4-affine" | "int8";
+export type QuantFormat = (typeof QUANT_FORMATS)[number];
+
+export const QUANT_FORMATS = ["int4", "int4-affine", "int8"] as const;
 
 /** Inputs that share a scale. */
 export const GROUP = 32;
