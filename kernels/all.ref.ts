@@ -7,11 +7,11 @@ import type { AnySuite } from "./case.ts";
 import causalAttention from "./causal_attention.ref.ts";
 import channelMean from "./channel_mean.ref.ts";
 import channelScale from "./channel_scale.ref.ts";
-import conv2d from "./conv2d.ref.ts";
 import depthwiseConv2d from "./depthwise_conv2d.ref.ts";
 import embed from "./embed.ref.ts";
 import embedQuantized from "./embed_quantized.ref.ts";
 import halfRows from "./half_rows.ref.ts";
+import im2col from "./im2col.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
@@ -34,11 +34,11 @@ export const suites: readonly AnySuite[] = [
   causalAttention,
   channelMean,
   channelScale,
-  conv2d,
   depthwiseConv2d,
   embed,
   embedQuantized,
   halfRows,
+  im2col,
   layerNorm,
   linear,
   linearQuantized,

@@ -7,6 +7,7 @@ import type { Tensor } from "../src/tensor/tensor.ts";
 import { type Checkpoint, openCheckpoint } from "../weights/checkpoint.ts";
 import { type ConvKind, type ConvSpec, convBn, reparam } from "../weights/fold.ts";
 import { memoryFolder } from "../weights/folder.ts";
+import { windowLength } from "../weights/layout.ts";
 import { appleNames } from "../weights/names.ts";
 import { Weights } from "../weights/weights.ts";
 import { gpu } from "./gpu.ts";
@@ -43,9 +44,10 @@ async function stored(weight: Tensor, { layout, inputs, outputs, kernel }: ConvS
   if (layout === "pointwise") return values;
   const fan = layout === "depthwise" ? 1 : inputs;
   const taps = kernel * kernel;
-  return Float32Array.from({ length: values.length }, (_, index) => {
+  const length = windowLength(fan, kernel);
+  return Float32Array.from({ length: outputs * fan * taps }, (_, index) => {
     const [o, i, tap] = [Math.floor(index / (fan * taps)), Math.floor(index / taps) % fan, index % taps];
-    return values[(tap * fan + i) * outputs + o]!;
+    return values[layout === "depthwise" ? tap * outputs + o : o * length + tap * fan + i]!;
   });
 }
 

@@ -8,9 +8,9 @@ import { selfAttention } from "../kernels/attention.ts";
 import { causalAttention } from "../kernels/causal_attention.ts";
 import { channelMean } from "../kernels/channel_mean.ts";
 import { channelScale } from "../kernels/channel_scale.ts";
-import { conv2d } from "../kernels/conv2d.ts";
 import { depthwiseConv2d } from "../kernels/depthwise_conv2d.ts";
 import { embed } from "../kernels/embed.ts";
+import { im2col } from "../kernels/im2col.ts";
 import { layerNorm } from "../kernels/layer_norm.ts";
 import { linear } from "../kernels/linear.ts";
 import { resizeBicubic } from "../kernels/resize.ts";
@@ -22,7 +22,7 @@ import { toHalfArray } from "../src/tensor/half.ts";
 import { QuantizedTensor } from "../src/tensor/quantized.ts";
 import type { Shape } from "../src/tensor/shape.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
-import { denseLayout, depthwiseLayout } from "../weights/layout.ts";
+import { denseLayout, depthwiseLayout, windowLength } from "../weights/layout.ts";
 import { interleave } from "../weights/quant.ts";
 import { bytesOf, fromChannelsLast, type Golden, goldens, permute } from "./goldens.ts";
 import { gpu } from "./gpu.ts";
@@ -95,8 +95,9 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
     const x = bench.map("x");
     if (kernel === 1) return { y: linear(x, bench.tensor("w", [O, I]), options) };
     if (groups === 1) {
-      const weight = bench.upload([3, 3, I, O], denseLayout(bench.data("w"), O, I, 3));
-      return { y: conv2d(x, weight, { ...options, stride }) };
+      const length = windowLength(I, kernel);
+      const weight = bench.upload([O, length], denseLayout(bench.data("w"), O, I, kernel));
+      return { y: linear(im2col(x, { kernel, stride, length }), weight, options) };
     }
     const weight = bench.upload([kernel, kernel, O], depthwiseLayout(bench.data("w"), O, kernel));
     return { y: depthwiseConv2d(x, weight, { ...options, stride }) };

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { nmse } from "../kernels/case.ts";
-import { conv2d } from "../kernels/conv2d.ts";
 import { depthwiseConv2d, pickDepthwise } from "../kernels/depthwise_conv2d.ts";
 import { embed } from "../kernels/embed.ts";
+import { im2col } from "../kernels/im2col.ts";
 import { resizeBicubic } from "../kernels/resize.ts";
 import { type ConvRows, rowBands } from "../kernels/row_bands.ts";
 import { scaleBytes } from "../kernels/scale_bytes.ts";
@@ -103,9 +103,9 @@ for (const [C, O, K, stride] of [
   });
 }
 
-test("conv2d in bands equals the whole", async () => {
+test("im2col in bands equals the whole", async () => {
   const { whole, parts, runs } = await inBothWays(16384, () =>
-    conv2d(wave([2, 41, 17, 3]), wave([3, 3, 3, 7]), { stride: 2 }),
+    im2col(wave([2, 41, 17, 3]), { kernel: 3, stride: 2, length: 32 }),
   );
   assert.equal(runs[0], 1);
   assert.ok(runs[1]! >= 2);

@@ -1,6 +1,6 @@
-import type { Shape } from "../src/tensor/shape.ts";
+import { type Shape, sizeOf } from "../src/tensor/shape.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
-import { denseLayout, depthwiseLayout } from "./layout.ts";
+import { denseLayout, depthwiseLayout, windowLength } from "./layout.ts";
 import type { Compute } from "./pump.ts";
 import type { Weights } from "./weights.ts";
 
@@ -15,7 +15,7 @@ export type ConvKind = "mobileone" | "largekernel" | "repmixer" | "repcpe";
 
 export interface ConvSpec {
   readonly kind: ConvKind;
-  /** Memory layout kernels want: depthwise [K, K, O], dense [K, K, I, O], pointwise [O, I]. */
+  /** Memory layout kernels want: depthwise [K, K, O], dense [O, L] (see `denseLayout`), pointwise [O, I]. */
   readonly layout: "depthwise" | "dense" | "pointwise";
   readonly inputs: number;
   readonly outputs: number;
@@ -44,8 +44,8 @@ export function reparam(w: Weights, spec: ConvSpec): FoldedConv {
   }
   const parts = unfolded ? BRANCHES[spec.kind](w, spec) : [stored("reparam_conv", spec)];
   return {
-    weight: declare(w, parts.flatMap(weightParts), laidOut(spec), (weight) => toLayout(weight, spec)),
-    bias: declare(w, parts.flatMap(biasParts), [outputs], (bias) => bias, "f32"),
+    weight: declareWeight(w, parts, spec),
+    bias: declare(w, parts.flatMap(biasParts), [outputs], (bias) => bias, { dtype: "f32" }),
   };
 }
 
@@ -58,8 +58,8 @@ export function convBn(w: Weights, channels: number, kernel: number): FoldedConv
   const spec: ConvSpec = { kind: "mobileone", layout: "depthwise", inputs: channels, outputs: channels, kernel };
   const part = convThenNorm("", kernel, spec);
   return {
-    weight: declare(w, weightParts(part), laidOut(spec), (weight) => toLayout(weight, spec)),
-    bias: declare(w, biasParts(part), [channels], (bias) => bias, "f32"),
+    weight: declareWeight(w, [part], spec),
+    bias: declare(w, biasParts(part), [channels], (bias) => bias, { dtype: "f32" }),
   };
 }
 
@@ -216,7 +216,7 @@ function centre(o: number, spec: ConvSpec): number {
 
 function laidOut({ layout, inputs, outputs, kernel }: ConvSpec): Shape {
   if (layout === "depthwise") return [kernel, kernel, outputs];
-  return layout === "dense" ? [kernel, kernel, inputs, outputs] : [outputs, inputs];
+  return [outputs, layout === "dense" ? windowLength(inputs, kernel) : inputs];
 }
 
 function toLayout(weight: Float64Array, { layout, inputs, outputs, kernel }: ConvSpec): ArrayLike<number> {
@@ -224,15 +224,19 @@ function toLayout(weight: Float64Array, { layout, inputs, outputs, kernel }: Con
   return layout === "dense" ? denseLayout(weight, outputs, inputs, kernel) : weight;
 }
 
-/** Declares the sum of the addends, each of which receives its own sources. */
+function declareWeight(w: Weights, branches: readonly Branch[], spec: ConvSpec): Tensor {
+  const size = sizeOf(weightShape(spec, spec.kernel));
+  return declare(w, branches.flatMap(weightParts), laidOut(spec), (weight) => toLayout(weight, spec), { size });
+}
+
+/** Declares the sum of the addends, each of which receives its own sources. The sum may be shorter than its layout. */
 function declare(
   w: Weights,
   addends: readonly Addend[],
   shape: Shape,
   finish: (sum: Float64Array) => ArrayLike<number>,
-  dtype?: "f32",
+  { size = sizeOf(shape), dtype }: { readonly size?: number; readonly dtype?: "f32" },
 ): Tensor {
-  const size = shape.reduce((product, axis) => product * axis, 1);
   const compute: Compute = (arrays) => {
     const sum = new Float64Array(size);
     let at = 0;

@@ -1,5 +1,5 @@
-import { conv2d } from "../../../kernels/conv2d.ts";
 import { depthwiseConv2d } from "../../../kernels/depthwise_conv2d.ts";
+import { im2col } from "../../../kernels/im2col.ts";
 import { linear } from "../../../kernels/linear.ts";
 import { convBn, reparam } from "../../../weights/fold.ts";
 import type { Weights } from "../../../weights/weights.ts";
@@ -31,7 +31,9 @@ export class DenseConv {
 
   /** [B, H, W, I] → [B, ⌈H/2⌉, ⌈W/2⌉, O] */
   forward(x: Tensor): Tensor {
-    return conv2d(x, this.#weight, { bias: this.#bias, stride: 2, activation: "gelu" });
+    const { L } = this.#weight.dims("O L");
+    const windows = im2col(x, { kernel: 3, stride: 2, length: L }); // [B, ⌈H/2⌉, ⌈W/2⌉, L]
+    return linear(windows, this.#weight, { bias: this.#bias, activation: "gelu" });
   }
 }
 
