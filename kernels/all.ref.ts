@@ -14,7 +14,9 @@ import halfRows from "./half_rows.ref.ts";
 import im2col from "./im2col.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
+import linearMatrix from "./linear_matrix.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
+import linearQuantizedMatrix from "./linear_quantized_matrix.ref.ts";
 import linearQuantizedTeam from "./linear_quantized_team.ref.ts";
 import linearTeam from "./linear_team.ref.ts";
 import quantize from "./quantize.ref.ts";
@@ -25,6 +27,7 @@ import rotaryAttention from "./rotary_attention.ref.ts";
 import sample from "./sample.ref.ts";
 import sampleLogprobs from "./sample_logprobs.ref.ts";
 import scaleBytes from "./scale_bytes.ref.ts";
+import sumParts from "./sum_parts.ref.ts";
 import swiglu from "./swiglu.ref.ts";
 
 export const suites: readonly AnySuite[] = [
@@ -41,7 +44,9 @@ export const suites: readonly AnySuite[] = [
   im2col,
   layerNorm,
   linear,
+  linearMatrix,
   linearQuantized,
+  linearQuantizedMatrix,
   linearQuantizedTeam,
   linearTeam,
   quantize,
@@ -52,5 +57,6 @@ export const suites: readonly AnySuite[] = [
   sample,
   sampleLogprobs,
   scaleBytes,
+  sumParts,
   swiglu,
 ];

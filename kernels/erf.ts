@@ -1,5 +1,7 @@
 // Double-precision erf for the references; the shaders use an approximation.
 
+import type { Activation } from "./activations.ts";
+
 const ROOT_PI = Math.sqrt(Math.PI);
 
 /** The error function, to about 1e-14: its power series near zero, the continued fraction of erfc beyond. */
@@ -21,3 +23,11 @@ export function erf(x: number): number {
 
 /** GELU as defined: x · Φ(x). */
 export const exactGelu = (x: number): number => 0.5 * x * (1 + erf(x * Math.SQRT1_2));
+
+/** What the shaders approximate, by name. */
+export const exactActivations: Readonly<Record<Activation, (v: number) => number>> = {
+  none: (v) => v,
+  gelu: exactGelu,
+  relu: (v) => Math.max(v, 0),
+  sigmoid: (v) => 1 / (1 + Math.exp(-v)),
+};

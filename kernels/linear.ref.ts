@@ -1,36 +1,13 @@
-import { defineSuite, f32, type HostTensor, scaled } from "./case.ts";
+import type { Activation } from "./activations.ts";
+import { type AnySuite, defineSuite, f32, type HostTensor, scaled } from "./case.ts";
+import { exactActivations } from "./erf.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { type LinearOptions, type LinearPlan, linearBy } from "./linear.ts";
 import { hasMatrices } from "./matrices.ts";
 
-const ACTIVATIONS = {
-  none: (v: number) => v,
-  gelu: (v: number) => 0.5 * v * (1 + erf(v / Math.SQRT2)),
-  relu: (v: number) => Math.max(v, 0),
-  sigmoid: (v: number) => 1 / (1 + Math.exp(-v)),
-};
-
-/** Maclaurin series up to 3, beyond that within 2.3e-5 of ±1: the continued fraction of the complement. */
-function erf(v: number): number {
-  const x = Math.abs(v);
-  if (x > 6) return Math.sign(v);
-  if (x < 3) {
-    let term = x;
-    let sum = x;
-    for (let n = 1; n < 80; n++) {
-      term *= -(x * x) / n;
-      sum += term / (2 * n + 1);
-    }
-    return (Math.sign(v) * 2 * sum) / Math.sqrt(Math.PI);
-  }
-  let fraction = x;
-  for (let n = 60; n > 0; n--) fraction = x + n / 2 / fraction;
-  return Math.sign(v) * (1 - Math.exp(-x * x) / Math.sqrt(Math.PI) / fraction);
-}
-
 interface LinearRefOptions {
   readonly bias?: ArrayLike<number> | undefined;
-  readonly activation?: keyof typeof ACTIVATIONS | undefined;
+  readonly activation?: Activation | undefined;
   readonly scale?: ArrayLike<number> | undefined;
   readonly residual?: ArrayLike<number> | undefined;
 }
@@ -49,13 +26,13 @@ export function linearRef(
       let sum = bias?.[o] ?? 0;
       for (let c = 0; c < inputs; c++) sum += x[r * inputs + c]! * weight[o * inputs + c]!;
       const at = r * outputs + o;
-      y[at] = (residual?.[at] ?? 0) + (scale?.[o] ?? 1) * ACTIVATIONS[activation](sum);
+      y[at] = (residual?.[at] ?? 0) + (scale?.[o] ?? 1) * exactActivations[activation](sum);
     }
   }
   return y;
 }
 
-interface Case extends LinearPlan {
+export interface LinearCase extends LinearPlan {
   readonly rows: number;
   readonly inputs: number;
   readonly outputs: number;
@@ -70,9 +47,10 @@ interface Case extends LinearPlan {
   readonly gain?: number;
 }
 
-const ALL = { bias: true, activation: "gelu", scale: true, residual: true } as const;
+/** Every part of the epilogue. */
+export const ALL = { bias: true, activation: "gelu", scale: true, residual: true } as const;
 
-const CASES: readonly Case[] = [
+const CASES: readonly LinearCase[] = [
   { rows: 17, inputs: 896, outputs: 4864, wide: true }, // gate, Qwen2-0.5B
   { rows: 1, inputs: 3072, outputs: 1024, wide: true }, // decode, Phi-4-mini, part of an MLP
   { rows: 1, inputs: 896, outputs: 1152, bias: true, wide: true }, // decode, packed projection
@@ -84,24 +62,13 @@ const CASES: readonly Case[] = [
   { rows: 1, inputs: 1, outputs: 1 },
 ];
 
-const VARIANTS = [
-  "tile",
-  "tile_vec4",
-  "tile_tall",
-  "matrix",
-  "matrix_deep",
-  "matrix_wide",
-  "row",
-  "lanes",
-  "lanes_tall",
-  "lanes_row",
-] as const;
+const VARIANTS = ["tile", "tile_vec4", "tile_tall", "row", "lanes", "lanes_tall", "lanes_row"] as const;
 
 /** What each shader does at sizes that fill no tile, with every part of the epilogue and tensors that must be cut. */
-const FORCED: readonly Case[] = VARIANTS.flatMap((variant): Case[] => {
+const FORCED: readonly LinearCase[] = VARIANTS.flatMap((variant): LinearCase[] => {
   const rows = variant === "lanes_row" ? 1 : 13;
   const inputs = { tile: 37, row: 36, tile_vec4: 36, tile_tall: 44 }[variant as string] ?? 40;
-  const [outputs, fewest] = /tall|matrix|vec4/.test(variant) ? [196, 4] : [193, 1];
+  const [outputs, fewest] = /tall|vec4/.test(variant) ? [196, 4] : [193, 1];
   return [
     { variant, rows, inputs, outputs, ...ALL },
     { variant, rows, inputs, outputs, ...ALL, wide: true },
@@ -112,7 +79,7 @@ const FORCED: readonly Case[] = VARIANTS.flatMap((variant): Case[] => {
 
 /** Other widths of workgroups: fewer threads than vectors in a row, and more. */
 const WIDTHS = (["row_32", "row_256"] as const).map(
-  (variant): Case => ({
+  (variant): LinearCase => ({
     variant,
     rows: 5,
     inputs: 260,
@@ -122,42 +89,38 @@ const WIDTHS = (["row_32", "row_256"] as const).map(
   }),
 );
 
-/** Several slices of inputs and tiles of outputs, and activations that no f16 holds. */
-const MATRICES = (["matrix", "matrix_deep", "matrix_wide"] as const).flatMap((variant): Case[] => [
-  { variant, rows: 310, inputs: 896, outputs: 1152, bias: true, wide: true }, // prefill, packed projection
-  { variant, rows: 256, inputs: 384, outputs: 1536, bias: true, activation: "gelu" }, // vision tower, first half of an MLP
-  { variant, rows: 256, inputs: 1536, outputs: 384, bias: true, scale: true, residual: true }, // and its second half
-  { variant, rows: 33, inputs: 264, outputs: 72, residual: true, wide: true, gain: 1e6 },
-]);
+/** Cases of `linear`, whichever shader they run. */
+export const linearSuite = (name: string, cases: readonly LinearCase[]): AnySuite =>
+  defineSuite<LinearCase>({
+    name,
+    cases,
+    inputs({ rows, inputs, outputs, wide, gain = 1, ...has }, random) {
+      const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
+      return {
+        x: free(scaled(random([rows, inputs]), gain * inputs ** -0.5)),
+        weight: random([outputs, inputs]),
+        ...(has.bias && { bias: free(random([outputs])) }),
+        ...(has.scale && { scale: free(random([outputs])) }),
+        ...(has.residual && { residual: free(random([rows, outputs])) }),
+      };
+    },
+    run: ({ x, weight, bias, scale, residual }, { activation, dtype, variant, maxBytes }) =>
+      linearBy({ ...(variant && { variant }), ...(maxBytes && { maxBytes }) }, x!, weight!, {
+        bias,
+        scale,
+        residual,
+        activation,
+        dtype,
+      }),
+    reference: ({ x, weight, bias, scale, residual }, { outputs, activation }) =>
+      linearRef(x!, weight!, outputs, { bias, scale, residual, activation }),
+    tolerance: { f32: 1e-11, f16: 1e-6 },
+    bytes: ({ rows, inputs, outputs }, element) => (rows * inputs + inputs * outputs + rows * outputs) * element,
+    flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
+    supports: ({ adapter }, { variant = "" }, dtype) =>
+      variant.startsWith("matrix")
+        ? dtype === "f16" && hasMatrices(adapter)
+        : !variant.startsWith("lanes") || hasEightLanes(adapter),
+  });
 
-export default defineSuite<Case>({
-  name: "linear",
-  cases: [...CASES, ...FORCED, ...WIDTHS, ...MATRICES],
-  inputs({ rows, inputs, outputs, wide, gain = 1, ...has }, random) {
-    const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
-    return {
-      x: free(scaled(random([rows, inputs]), gain * inputs ** -0.5)),
-      weight: random([outputs, inputs]),
-      ...(has.bias && { bias: free(random([outputs])) }),
-      ...(has.scale && { scale: free(random([outputs])) }),
-      ...(has.residual && { residual: free(random([rows, outputs])) }),
-    };
-  },
-  run: ({ x, weight, bias, scale, residual }, { activation, dtype, variant, maxBytes }) =>
-    linearBy({ ...(variant && { variant }), ...(maxBytes && { maxBytes }) }, x!, weight!, {
-      bias,
-      scale,
-      residual,
-      activation,
-      dtype,
-    }),
-  reference: ({ x, weight, bias, scale, residual }, { outputs, activation }) =>
-    linearRef(x!, weight!, outputs, { bias, scale, residual, activation }),
-  tolerance: { f32: 1e-11, f16: 1e-6 },
-  bytes: ({ rows, inputs, outputs }, element) => (rows * inputs + inputs * outputs + rows * outputs) * element,
-  flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
-  supports: ({ adapter }, { variant = "" }, dtype) =>
-    variant.startsWith("matrix")
-      ? dtype === "f16" && hasMatrices(adapter)
-      : !variant.startsWith("lanes") || hasEightLanes(adapter),
-});
+export default linearSuite("linear", [...CASES, ...FORCED, ...WIDTHS]);

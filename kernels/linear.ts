@@ -4,12 +4,12 @@ import { defineKernel } from "../src/gpu/kernel.ts";
 import { type Matrix, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { withLast } from "../src/tensor/shape.ts";
 import { BYTES, expectDType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { ACTIVATIONS, type Activation } from "./activations.ts";
 import { rowChunks } from "./chunks.ts";
-import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
+import { linearMatrix, type ManyMatrices, manyMatrices, takesHalves } from "./linear_matrix.ts";
 import { fusedSwiglu, linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
 import { isTeam, linearTeam, type TeamVariant, teamCandidates } from "./linear_team.ts";
-import { isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
 import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
 import { swiglu } from "./swiglu.ts";
@@ -70,36 +70,11 @@ const tileVec4 = defineKernel({
   constants: ["QUADS"],
 });
 
-const matrix = defineKernel({
-  name: "linear_matrix",
-  source: new URL("../shaders/linear_matrix.wgsl", import.meta.url),
-  buffers: { ...BUFFERS, factor: "read?" },
-  params: PARAMS,
-  overrides: ["HAS_FACTOR", ...EPILOGUE],
-  constants: ["SPLIT"],
-  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
-});
-
-const matrixWide = defineKernel({
-  name: "linear_matrix_wide",
-  source: new URL("../shaders/linear_matrix_wide.wgsl", import.meta.url),
-  buffers: { ...BUFFERS, factor: "read?" },
-  params: PARAMS,
-  overrides: ["HAS_FACTOR", ...EPILOGUE],
-  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
-});
-
-const ACTIVATIONS = { none: 0, gelu: 1, relu: 2, sigmoid: 3 } as const;
-
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
 /** Fours of rows that a thread computes in the shader with vectors. */
 const TILE_QUADS = { tile_vec4: 1, tile_tall: 2 } as const;
-
-/** Rows and outputs of a wide tile of matrices, and how many such tiles fill a GPU. */
-const WIDE_SIDE = 128;
-const MANY_WIDE_TILES = 96;
 
 /** Outputs that the shaders for many rows store together. */
 const QUAD = 4;
@@ -109,8 +84,7 @@ const TALL_ROWS = 32;
 export type LinearVariant =
   | "tile"
   | keyof typeof TILE_QUADS
-  | MatrixVariant
-  | "matrix_wide"
+  | ManyMatrices
   | keyof typeof ROW_SIZES
   | TeamVariant
   | "lanes"
@@ -119,7 +93,7 @@ export type LinearVariant =
 
 export interface LinearOptions extends QuantizedOptions {
   /** Applied to the sum. GELU is the exact one, by the error function. */
-  readonly activation?: "gelu" | "relu" | "sigmoid" | undefined;
+  readonly activation?: Activation | undefined;
   /** Layer scale γ [O], multiplied in after the activation. */
   readonly scale?: Tensor | undefined;
 }
@@ -150,10 +124,6 @@ export function linearCandidates(
   return [...(rows === 8 ? teams : []), ...manyRows(rows, inputs, outputs, half, adapter), ...few];
 }
 
-/** Whether a variant multiplies matrices of halfs. */
-const takesHalves = (variant: LinearVariant): variant is MatrixVariant | "matrix_wide" =>
-  isMatrix(variant) || variant === "matrix_wide";
-
 function manyRows(
   rows: number,
   inputs: number,
@@ -163,13 +133,8 @@ function manyRows(
 ): readonly LinearVariant[] {
   // Adapters that are CPUs take long to compile what pays off on GPUs only.
   if (adapter.software || inputs % 4 !== 0 || outputs % QUAD !== 0) return ["tile"];
-  const square = half && inputs % 8 === 0 ? matrixCandidates(rows, outputs, adapter) : [];
-  if (square.length > 0) {
-    if (rows <= 32) return square;
-    return tilesOf(rows, outputs, WIDE_SIDE) >= MANY_WIDE_TILES
-      ? ["matrix_wide", ...square]
-      : [...square, "matrix_wide"];
-  }
+  const matrices = half ? manyMatrices({ rows, inputs, outputs }, adapter) : [];
+  if (matrices.length > 0) return matrices;
   return rows > 32 ? ["tile_vec4", "tile_tall"] : ["tile_vec4", "tile"];
 }
 
@@ -266,7 +231,7 @@ function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions)
   });
 }
 
-interface LinearTensors {
+export interface LinearTensors {
   readonly x: Tensor;
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
@@ -280,7 +245,7 @@ function launch(
   variant: Exclude<LinearVariant, TeamVariant>,
   tensors: LinearTensors,
   first: number,
-  activation: keyof typeof ACTIVATIONS,
+  activation: Activation,
 ): void {
   const { rows, inputs } = tensors.x.dims("rows inputs");
   const { outputs } = tensors.weight.dims("outputs inputs");
@@ -304,15 +269,7 @@ function launch(
     const workgroups = Math.ceil(outputs / 64) * Math.ceil(rows / 64);
     tile.run(tensors, params, { workgroups, overrides: epilogue });
   } else if (takesHalves(variant)) {
-    const { rows: halves, factor } = halfRows(tensors.x);
-    const overrides = { HAS_FACTOR: factor !== undefined, ...epilogue };
-    const all = { ...tensors, x: halves, factor };
-    if (variant === "matrix_wide") {
-      matrixWide.run(all, params, { workgroups: tilesOf(rows, outputs, WIDE_SIDE), overrides });
-    } else {
-      const constants = { SPLIT: MATRIX_SPLITS[variant] };
-      matrix.run(all, params, { workgroups: tilesOf(rows, outputs), overrides, constants });
-    }
+    linearMatrix(variant, tensors, { first, activation });
   } else if (variant === "lanes_tall") {
     const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
     lanesTall.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 16), overrides });

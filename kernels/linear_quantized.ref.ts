@@ -2,7 +2,7 @@ import { fromHalf } from "../src/tensor/half.ts";
 import { GROUP, type QuantFormat, QuantizedTensor, quantLayout } from "../src/tensor/quantized.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { interleave, quantize } from "../weights/quant.ts";
-import { defineSuite, f32, type HostTensor, scaled, u32 } from "./case.ts";
+import { type AnySuite, defineSuite, f32, type HostTensor, scaled, u32 } from "./case.ts";
 import { hasEightLanes } from "./lanes.ts";
 import { linearRef } from "./linear.ref.ts";
 import { fusedSwiglu, linearQuantizedBy, type QuantizedPlan, quantizedCandidates } from "./linear_quantized.ts";
@@ -53,7 +53,7 @@ export const quantizedTensor = (
   return new QuantizedTensor(format, shape, codes!.reshape([blocks, units, 8, 4]), scales!.reshape([blocks, words, 8]));
 };
 
-interface Case extends QuantizedPlan {
+export interface QuantizedCase extends QuantizedPlan {
   readonly format: QuantFormat;
   readonly rows: number;
   readonly inputs: number;
@@ -66,7 +66,7 @@ interface Case extends QuantizedPlan {
   readonly wide?: boolean;
 }
 
-const CASES: readonly Case[] = [
+const CASES: readonly QuantizedCase[] = [
   { format: "int4", rows: 1, inputs: 896, outputs: 1152, bias: true, wide: true }, // decode, packed projection, Qwen2-0.5B
   { format: "int4", rows: 1, inputs: 3072, outputs: 512, residual: true, wide: true }, // decode, part of Phi-4-mini
   { format: "int4", rows: 17, inputs: 896, outputs: 512, wide: true }, // prefill
@@ -74,71 +74,70 @@ const CASES: readonly Case[] = [
 ];
 
 /** The fused gate: whole blocks, an odd number of them, and a last workgroup that is not full. */
-const GATED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatMap((format): Case[] => [
-  { variant: "row", format, rows: 3, inputs: 96, outputs: 80, swiglu: true },
-  { variant: "lanes_row", format, rows: 1, inputs: 96, outputs: 80, swiglu: true, wide: true },
-]);
+const GATED: readonly QuantizedCase[] = (["int4", "int4-affine", "int8"] as const).flatMap(
+  (format): QuantizedCase[] => [
+    { variant: "row", format, rows: 3, inputs: 96, outputs: 80, swiglu: true },
+    { variant: "lanes_row", format, rows: 1, inputs: 96, outputs: 80, swiglu: true, wide: true },
+  ],
+);
 
 /** Other widths of workgroups: fewer threads than a row has parts, and more. */
-const WIDTHS = (["row_32", "row_256"] as const).flatMap((variant): Case[] => [
+const WIDTHS = (["row_32", "row_256"] as const).flatMap((variant): QuantizedCase[] => [
   { variant, format: "int4", rows: 5, inputs: 288, outputs: 75, bias: true, residual: true, wide: true },
   { variant, format: "int4", rows: 3, inputs: 288, outputs: 80, swiglu: true },
 ]);
 
-const VARIANTS = ["tile", "matrix", "matrix_deep", "row", "lanes", "lanes_row"] as const;
+const VARIANTS = ["tile", "row", "lanes", "lanes_row"] as const;
 
 /** What each shader does with each format: odd numbers of groups, sizes that fill no tile, tensors that must be cut. */
-const FORCED: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatMap((format) =>
-  VARIANTS.flatMap((variant): Case[] => {
+const FORCED: readonly QuantizedCase[] = (["int4", "int4-affine", "int8"] as const).flatMap((format) =>
+  VARIANTS.flatMap((variant): QuantizedCase[] => {
     const wide = variant === "lanes_row"; // which takes no halves
     const rows = wide ? 1 : 13;
-    const [outputs, fewest] = variant.startsWith("matrix") ? [76, 4] : [75, 1];
     return [
-      { variant, format, rows, inputs: 96, outputs, bias: true, residual: true, wide },
-      { variant, format, rows, inputs: 32, outputs: fewest, wide: true },
+      { variant, format, rows, inputs: 96, outputs: 75, bias: true, residual: true, wide },
+      { variant, format, rows, inputs: 32, outputs: 1, wide: true },
       { variant, format, rows: wide ? 1 : 70, inputs: 64, outputs: 100, bias: true, maxBytes: 4096, wide },
     ];
   }),
 );
 
-/** Several groups of inputs and tiles of outputs. */
-const MATRICES = (["matrix", "matrix_deep"] as const).flatMap((variant): Case[] => [
-  { variant, format: "int4", rows: 310, inputs: 896, outputs: 1152, bias: true, wide: true }, // prefill, packed projection
-  { variant, format: "int8", rows: 140, inputs: 256, outputs: 200, residual: true },
-]);
+/** Cases of `linearQuantized`, whichever shader they run. */
+export const quantizedSuite = (name: string, cases: readonly QuantizedCase[]): AnySuite =>
+  defineSuite<QuantizedCase>({
+    name,
+    cases,
+    inputs({ format, rows, inputs, outputs, wide, ...has }, random) {
+      const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
+      return {
+        x: free(scaled(random([rows, inputs]), inputs ** -0.5)),
+        ...quantizedInputs(random([outputs, inputs]), format),
+        ...(has.bias && { bias: free(random([outputs])) }),
+        ...(has.residual && { residual: free(random([rows, outputs])) }),
+      };
+    },
+    run({ x, bias, residual, ...codes }, { format, inputs, outputs, variant, maxBytes, swiglu }) {
+      const weight = quantizedTensor(codes, format, [outputs, inputs]);
+      if (swiglu) return fusedSwiglu(x!, weight, undefined, variant)!;
+      const plan = { ...(variant && { variant }), ...(maxBytes && { maxBytes }) };
+      return linearQuantizedBy(plan, x!, weight, { bias, residual });
+    },
+    reference({ x, codes, scales, bias, residual }, { format, rows, inputs, outputs, swiglu }) {
+      const y = linearRef(x!, weightsRef(codes!, scales!, format, outputs, inputs), outputs, { bias, residual });
+      return swiglu ? swigluRef(y, rows, outputs / 2) : y;
+    },
+    tolerance: { f32: 1e-11, f16: 1e-6 },
+    bytes: ({ format, rows, inputs, outputs }, element) =>
+      (rows * inputs + rows * outputs) * element +
+      inputs * outputs * { int4: 0.5625, "int4-affine": 0.625, int8: 1.0625 }[format],
+    flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
+    supports({ adapter }, { variant, rows, inputs, outputs }, dtype) {
+      // Matrices round activations to halfs, also where the adapter chooses them.
+      if (isMatrix(variant ?? quantizedCandidates({ rows, inputs, outputs }, adapter)[0]!)) {
+        return dtype === "f16" && hasMatrices(adapter);
+      }
+      return !variant?.startsWith("lanes") || hasEightLanes(adapter);
+    },
+  });
 
-export default defineSuite<Case>({
-  name: "linear_quantized",
-  cases: [...CASES, ...FORCED, ...GATED, ...WIDTHS, ...MATRICES],
-  inputs({ format, rows, inputs, outputs, wide, ...has }, random) {
-    const free = (tensor: HostTensor) => (wide ? f32(tensor) : tensor);
-    return {
-      x: free(scaled(random([rows, inputs]), inputs ** -0.5)),
-      ...quantizedInputs(random([outputs, inputs]), format),
-      ...(has.bias && { bias: free(random([outputs])) }),
-      ...(has.residual && { residual: free(random([rows, outputs])) }),
-    };
-  },
-  run({ x, bias, residual, ...codes }, { format, inputs, outputs, variant, maxBytes, swiglu }) {
-    const weight = quantizedTensor(codes, format, [outputs, inputs]);
-    if (swiglu) return fusedSwiglu(x!, weight, undefined, variant)!;
-    const plan = { ...(variant && { variant }), ...(maxBytes && { maxBytes }) };
-    return linearQuantizedBy(plan, x!, weight, { bias, residual });
-  },
-  reference({ x, codes, scales, bias, residual }, { format, rows, inputs, outputs, swiglu }) {
-    const y = linearRef(x!, weightsRef(codes!, scales!, format, outputs, inputs), outputs, { bias, residual });
-    return swiglu ? swigluRef(y, rows, outputs / 2) : y;
-  },
-  tolerance: { f32: 1e-11, f16: 1e-6 },
-  bytes: ({ format, rows, inputs, outputs }, element) =>
-    (rows * inputs + rows * outputs) * element +
-    inputs * outputs * { int4: 0.5625, "int4-affine": 0.625, int8: 1.0625 }[format],
-  flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
-  supports({ adapter }, { variant, rows, outputs }, dtype) {
-    // Matrices round activations to halfs, also where the adapter chooses them.
-    if (isMatrix(variant ?? quantizedCandidates({ rows, outputs }, adapter)[0]!)) {
-      return dtype === "f16" && hasMatrices(adapter);
-    }
-    return !variant?.startsWith("lanes") || hasEightLanes(adapter);
-  },
-});
+export default quantizedSuite("linear_quantized", [...CASES, ...FORCED, ...GATED, ...WIDTHS]);

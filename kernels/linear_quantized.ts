@@ -5,15 +5,15 @@ import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
 import { withLast } from "../src/tensor/shape.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
-import { halfRows } from "./half_rows.ts";
 import { hasEightLanes } from "./lanes.ts";
+import { linearQuantizedMatrix } from "./linear_quantized_matrix.ts";
 import {
   isQuantizedTeam,
   linearQuantizedTeam,
   type QuantizedTeamVariant,
   quantizedTeamCandidates,
 } from "./linear_quantized_team.ts";
-import { isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, tilesOf } from "./matrices.ts";
+import { isMatrix, type MatrixVariant, matrixCandidates } from "./matrices.ts";
 import { FORMATS } from "./quant_formats.ts";
 import { type Norm, rmsNorm } from "./rms_norm.ts";
 import { standIn } from "./stand_in.ts";
@@ -35,16 +35,6 @@ const tile = defineKernel({
   buffers: BUFFERS,
   params: PARAMS,
   overrides: OVERRIDES,
-});
-
-const matrix = defineKernel({
-  name: "linear_quantized_matrix",
-  source: new URL("../shaders/linear_quantized_matrix.wgsl", import.meta.url),
-  buffers: { ...BUFFERS, factor: "read?" },
-  params: PARAMS,
-  overrides: ["FORMAT", "HAS_FACTOR", "HAS_BIAS", "HAS_RESIDUAL"],
-  constants: ["SPLIT"],
-  features: ["f16", "subgroups", "chromium_experimental_subgroup_matrix"],
 });
 
 const row = defineKernel({
@@ -106,12 +96,13 @@ export interface QuantizedPlan {
   readonly maxBytes?: number;
 }
 
-/** Which shaders may serve this many rows on this adapter, best guess first. */
+/** Which shaders may serve this shape on this adapter, best guess first. */
 export function quantizedCandidates(
-  { rows, outputs }: { rows: number; outputs: number },
+  sizes: { readonly rows: number; readonly inputs: number; readonly outputs: number },
   adapter: AdapterSummary,
 ): readonly QuantizedVariant[] {
-  const matrices = matrixCandidates(rows, outputs, adapter);
+  const { rows } = sizes;
+  const matrices = matrixCandidates(sizes, adapter);
   if (matrices.length > 0) return matrices;
   if (hasEightLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
@@ -232,10 +223,15 @@ function choose(x: Tensor, rows: number, weight: QuantizedTensor, options: Quant
   return choices.recall(weight, 2 * rows + (x.dtype === "f16" ? 1 : 0), () => {
     const [O, C] = weight.shape;
     const group = `linear_quantized ${x.dtype} ${weight.format} rows ${rowClass(rows)}`;
-    return choices.pick(group, `${C}x${O}`, quantizedCandidates({ rows, outputs: O }, adapter), (variant) => {
-      const residual = options.residual && standIn(options.residual);
-      linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
-    });
+    return choices.pick(
+      group,
+      `${C}x${O}`,
+      quantizedCandidates({ rows, inputs: C, outputs: O }, adapter),
+      (variant) => {
+        const residual = options.residual && standIn(options.residual);
+        linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
+      },
+    );
   });
 }
 
@@ -274,13 +270,7 @@ function launch(
     const sized = { WORKGROUP_SIZE: ROW_SIZES[variant], ...overrides };
     row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
   } else if (isMatrix(variant)) {
-    const { rows: halves, factor } = halfRows(tensors.x);
-    const launch = {
-      workgroups: tilesOf(rows, outputs),
-      overrides: { ...overrides, HAS_FACTOR: factor !== undefined },
-      constants: { SPLIT: MATRIX_SPLITS[variant] },
-    };
-    matrix.run({ ...all, x: halves, factor }, params, launch);
+    linearQuantizedMatrix(variant, tensors, weight, first);
   } else if (variant === "tile") {
     tile.run(all, params, { workgroups: Math.ceil(outputs / 64) * Math.ceil(rows / 64), overrides });
   } else if (variant === "lanes") {

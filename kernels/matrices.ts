@@ -17,8 +17,8 @@ export const hasMatrices = (adapter: AdapterSummary): boolean => {
   );
 };
 
-/** Subgroups that share outputs, by variant of the shaders with tiles of 64 × 64. */
-export const MATRIX_SPLITS = { matrix: 1, matrix_deep: 2 } as const;
+/** Subgroups that share outputs, by variant of the shaders with tiles of 64 × 64; `matrix_parts` has workgroups that do. */
+export const MATRIX_SPLITS = { matrix: 1, matrix_deep: 2, matrix_parts: 1 } as const;
 export type MatrixVariant = keyof typeof MATRIX_SPLITS;
 
 export const isMatrix = (variant: string): variant is MatrixVariant => Object.hasOwn(MATRIX_SPLITS, variant);
@@ -26,11 +26,33 @@ export const isMatrix = (variant: string): variant is MatrixVariant => Object.ha
 /** Fewer tiles leave most of a GPU idle, unless each of them takes more subgroups. */
 const MANY_TILES = 512;
 
-/** The variants that may serve this many rows and outputs on this adapter, best guess first: fewer than 16 rows leave most of a tile empty. */
-export function matrixCandidates(rows: number, outputs: number, adapter: AdapterSummary): readonly MatrixVariant[] {
-  if (rows < 16 || outputs % 4 !== 0 || !hasMatrices(adapter)) return [];
-  return tilesOf(rows, outputs) < MANY_TILES ? ["matrix_deep", "matrix"] : ["matrix", "matrix_deep"];
+interface Sizes {
+  readonly rows: number;
+  readonly inputs: number;
+  readonly outputs: number;
 }
+
+/** The variants that may serve this shape on this adapter, best guess first: fewer than 16 rows leave most of a tile empty. */
+export function matrixCandidates(sizes: Sizes, adapter: AdapterSummary): readonly MatrixVariant[] {
+  const { rows, inputs, outputs } = sizes;
+  if (rows < 16 || outputs % 4 !== 0 || !hasMatrices(adapter)) return [];
+  if (tilesOf(rows, outputs) >= MANY_TILES) return ["matrix", "matrix_deep"];
+  if (partsOf(sizes) === 1) return ["matrix_deep", "matrix"];
+  return inputs >= LONG_INPUTS ? ["matrix_parts", "matrix_deep", "matrix"] : ["matrix_deep", "matrix_parts", "matrix"];
+}
+
+/** Inputs of a part at least, and parts at most. */
+const PART_INPUTS = 224;
+const MAX_PARTS = 8;
+/** A tile waits for memory once per slice: with so many inputs that outweighs the run that adds up the parts. */
+const LONG_INPUTS = 2048;
+
+/**
+ * Into how many parts the inputs of a product are cut, each with workgroups of its own, so that it fills the GPU; 1 where its
+ * tiles do that, or where the parts would be short.
+ */
+export const partsOf = ({ rows, inputs, outputs }: Sizes): number =>
+  Math.max(1, Math.min(MAX_PARTS, Math.floor(MANY_TILES / tilesOf(rows, outputs)), Math.floor(inputs / PART_INPUTS)));
 
 /** Workgroups that cover an output of this size. */
 export const tilesOf = (rows: number, outputs: number, side = 64): number =>

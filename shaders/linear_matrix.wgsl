@@ -2,8 +2,8 @@
 //
 // Many rows of f16 on GPUs whose subgroups of 32 multiply 16 × 16 matrices. A workgroup computes 64 × 64 outputs, each of its subgroups
 // 32 × 32 of them, from slices of SPLIT · 32 inputs: while one is multiplied, the next is on its way. With SPLIT 2, two subgroups share
-// outputs, and each takes half of a slice. The four sums of a subgroup are four variables, since drivers keep arrays of matrices in slow
-// memory. C must be a multiple of 8, O of 4.
+// outputs, and each takes half of a slice. With several workgroups in z, each adds up a part of the inputs, and `sum_parts` the rest.
+// The four sums of a subgroup are four variables, since drivers keep arrays of matrices in slow memory. C must be a multiple of 8, O of 4.
 
 override HAS_FACTOR: bool = false;
 override HAS_BIAS: bool = false;
@@ -17,6 +17,7 @@ struct Params {
   outputs: u32,  // outputs of this part of the weight
   first: u32,    // index of the first of them
   stride: u32,   // O, outputs of the whole weight
+  part: u32,     // eights of inputs that a workgroup adds up: all, or a multiple of 4
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4u>;                    // [R, C] of f16 in eights
@@ -24,10 +25,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<vec4<bias_t>>;          // [O]
 @group(0) @binding(3) var<storage, read> scale: array<vec4<scale_t>>;        // [O]
 @group(0) @binding(4) var<storage, read> residual: array<vec4<residual_t>>;  // [R, O]
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<y_t>>;          // [R, O]
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<y_t>>;          // [parts, R, O]
 @group(0) @binding(6) var<storage, read> factor: array<f32>;                 // [R]
 @group(1) @binding(0) var<uniform> params: Params;
-
 alias Left = subgroup_matrix_left<f16, 16, 16>;
 alias Right = subgroup_matrix_right<f16, 16, 16>;
 alias Sums = subgroup_matrix_result<f32, 16, 16>;
@@ -53,7 +53,7 @@ fn gelu(v: vec4f) -> vec4f {
   return v * select(tail, 1.0 - tail, v >= vec4f(0));
 }
 
-fn finish(row: u32, column: u32, sums: vec4f) {
+fn finish(part: u32, row: u32, column: u32, sums: vec4f) {
   if (row >= params.rows || column >= params.outputs) { return; }
   let o = (params.first + column) / 4;
   var v = sums;
@@ -63,7 +63,7 @@ fn finish(row: u32, column: u32, sums: vec4f) {
   if (ACTIVATION == 2) { v = max(v, vec4f(0)); }
   if (ACTIVATION == 3) { v = 1.0 / (1.0 + exp(-v)); }
   if (HAS_SCALE) { v *= vec4f(scale[o]); }
-  let at = row * (params.stride / 4) + o;
+  let at = (part * params.rows + row) * (params.stride / 4) + o;
   if (HAS_RESIDUAL) { v += vec4f(residual[at]); }
   y[at] = vec4<y_t>(v);
 }
@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let column0 = tile % tiles_across * TILE;
   let down = subgroup % SUBGROUPS / 2 * 32;  // where its 32 × 32 outputs lie in the tile
   let across = subgroup % 2 * 32;
-  let part = subgroup / SUBGROUPS * 4;       // its first vector of a slice
+  let share = subgroup / SUBGROUPS * 4;      // its first vector of a slice
 
   // A thread fetches two vectors of x, LINES rows apart, and two of the weight.
   let width = params.inputs / 8;
@@ -90,20 +90,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let to_x = line * PITCH + column;
   let to_w = (TILE + line) * PITCH + column;
 
-  var sums00: Sums; var sums01: Sums;
-  var sums10: Sums; var sums11: Sums;
+  var sums00: Sums; var sums01: Sums; var sums10: Sums; var sums11: Sums;
   var slice = 0u;
-  for (var c0 = 0u; c0 < width + VECTORS; c0 += VECTORS) {
+  let begin = group.z * params.part;
+  let end = min(begin + params.part, width);
+  for (var c0 = begin; c0 < end + VECTORS; c0 += VECTORS) {
     // Fetches the slice at `c0`, then multiplies the one before; the loads wait behind the products.
     let at = min(c0 + column, width - 1);
-    let inside = c0 + column < width;
+    let inside = c0 + column < end;
     let next_x0 = x[x0 + at];
     let next_x1 = x[x1 + at];
     let next_w0 = weight[w0 + at];
     let next_w1 = weight[w1 + at];
-    if (c0 > 0) {
-      let left = slice + down * PITCH + part;
-      let right = slice + (TILE + across) * PITCH + part;
+    if (c0 > begin) {
+      let left = slice + down * PITCH + share;
+      let right = slice + (TILE + across) * PITCH + share;
       for (var c = 0u; c < 4; c += 2) {
         let a0 = subgroupMatrixLoad<Left, row_major>(&memory, left + c, PITCH);
         let a1 = subgroupMatrixLoad<Left, row_major>(&memory, left + 16 * PITCH + c, PITCH);
@@ -134,6 +135,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let at = subgroup % SUBGROUPS * BLOCK + i / 8 * BLOCK_PITCH + i % 8;
     var sums = bitcast<vec4f>(memory[at]);
     if (SPLIT == 2) { sums += bitcast<vec4f>(memory[at + SUBGROUPS * BLOCK]); }
-    finish(row0 + down + i / 8, column0 + across + i % 8 * 4, sums);
+    finish(group.z, row0 + down + i / 8, column0 + across + i % 8 * 4, sums);
   }
 }

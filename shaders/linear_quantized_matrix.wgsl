@@ -15,6 +15,7 @@ struct Params {
   first: u32,    // index of the first of them
   stride: u32,   // O, outputs of the whole weight
   groups: u32,   // G, groups of 32 inputs, padded to an even number
+  part: u32,     // groups that a workgroup adds up
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4u>;                    // [R, C] of f16 in eights
@@ -22,7 +23,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> scales: array<u32>;                 // [O/8, G/2 (int4-affine: G), 8]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<bias_t>>;          // [O]
 @group(0) @binding(4) var<storage, read> residual: array<vec4<residual_t>>;  // [R, O]
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<y_t>>;          // [R, O]
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<y_t>>;          // [parts, R, O]
 @group(0) @binding(6) var<storage, read> factor: array<f32>;                 // [R]
 @group(1) @binding(0) var<uniform> params: Params;
 alias Left = subgroup_matrix_left<f16, 16, 16>;
@@ -41,12 +42,12 @@ const BLOCK = 32 * BLOCK_PITCH;
 
 var<workgroup> memory: array<vec4u, max(2 * SLICE, SPLIT * SUBGROUPS * BLOCK)>;  // two slices; in the end, sums
 
-fn finish(row: u32, column: u32, sums: vec4f) {
+fn finish(part: u32, row: u32, column: u32, sums: vec4f) {
   if (row >= params.rows || column >= params.outputs) { return; }
   let o = (params.first + column) / 4;
   var v = sums * select(1.0, factor[select(0, row, HAS_FACTOR)], HAS_FACTOR);
   if (HAS_BIAS) { v += vec4f(bias[o]); }
-  let at = row * (params.stride / 4) + o;
+  let at = (part * params.rows + row) * (params.stride / 4) + o;
   if (HAS_RESIDUAL) { v += vec4f(residual[at]); }
   y[at] = vec4<y_t>(v);
 }
@@ -79,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let column0 = tile % tiles_across * TILE;
   let down = subgroup % SUBGROUPS / 2 * 32;  // where its 32 × 32 outputs lie in the tile
   let across = subgroup % 2 * 32;
-  let part = subgroup / SUBGROUPS * 4;
+  let share = subgroup / SUBGROUPS * 4;
 
   // A thread fetches two vectors of x, LINES rows apart, and codes for two of the weight.
   let width = params.inputs / 8;
@@ -92,20 +93,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let to_x = line * PITCH + column;
   let to_w = (TILE + line) * PITCH + column;
 
-  var sums00: Sums; var sums01: Sums;
-  var sums10: Sums; var sums11: Sums;
+  var sums00: Sums; var sums01: Sums; var sums10: Sums; var sums11: Sums;
   var slice = 0u;
-  let last = width / 4 - 1;
-  for (var g = 0u; g <= last + SPLIT; g += SPLIT) {
+  let begin = group.z * params.part;
+  let last = min(begin + params.part, width / 4) - 1;
+  for (var g = begin; g <= last + SPLIT; g += SPLIT) {
     let own = g + column / 4;
     let next = min(own, last);
     let next_x0 = select(vec4u(0), x[x0 + next * 4 + column % 4], own <= last);
     let next_x1 = select(vec4u(0), x[x1 + next * 4 + column % 4], own <= last);
     let next_w0 = weights(o0, next, column % 4);
     let next_w1 = weights(o1, next, column % 4);
-    if (g > 0) {
-      let left = slice + down * PITCH + part;
-      let right = slice + (TILE + across) * PITCH + part;
+    if (g > begin) {
+      let left = slice + down * PITCH + share;
+      let right = slice + (TILE + across) * PITCH + share;
       for (var c = 0u; c < 4; c += 2) {
         let a0 = subgroupMatrixLoad<Left, row_major>(&memory, left + c, PITCH);
         let a1 = subgroupMatrixLoad<Left, row_major>(&memory, left + 16 * PITCH + c, PITCH);
@@ -134,6 +135,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let at = subgroup % SUBGROUPS * BLOCK + i / 8 * BLOCK_PITCH + i % 8;
     var sums = bitcast<vec4f>(memory[at]);
     if (SPLIT == 2) { sums += bitcast<vec4f>(memory[at + SUBGROUPS * BLOCK]); }
-    finish(row0 + down + i / 8, column0 + across + i % 8 * 4, sums);
+    finish(group.z, row0 + down + i / 8, column0 + across + i % 8 * 4, sums);
   }
 }

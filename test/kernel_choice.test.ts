@@ -21,9 +21,17 @@ const matrices = { ...gpu, subgroupMatrices: [{ component: "f16", result: "f32",
 
 test("linear: matrices where subgroups have them, and rows enough of halfs", () => {
   const shape = { rows: 310, inputs: 896, outputs: 1152, half: true };
-  assert.deepEqual(linearCandidates(shape, matrices), ["matrix_deep", "matrix", "matrix_wide"]);
-  assert.deepEqual(linearCandidates({ ...shape, rows: 16 }, matrices), ["matrix_deep", "matrix", "row"]);
+  assert.deepEqual(linearCandidates(shape, matrices), ["matrix_deep", "matrix_parts", "matrix", "matrix_wide"]);
+  assert.deepEqual(linearCandidates({ ...shape, rows: 16 }, matrices), [
+    "matrix_deep",
+    "matrix_parts",
+    "matrix",
+    "row",
+  ]);
   assert.equal(linearCandidates({ ...shape, rows: 4096 }, matrices)[0], "matrix_wide");
+  assert.equal(linearCandidates({ ...shape, inputs: 4864, outputs: 896 }, matrices)[0], "matrix_parts");
+  assert.ok(!linearCandidates({ ...shape, inputs: 440 }, matrices).includes("matrix_parts"));
+  assert.ok(!linearCandidates({ ...shape, inputs: 4864, rows: 1024 }, matrices).includes("matrix_parts"));
   for (const other of [{ rows: 8 }, { inputs: 900 }, { outputs: 1150 }, { half: false }]) {
     assert.ok(!linearCandidates({ ...shape, ...other }, matrices).includes("matrix"));
   }
@@ -58,17 +66,17 @@ test("linear: elsewhere teams for decoding, or rows without subgroups, and tiles
 });
 
 test("linear, quantised: matrices as well", () => {
-  assert.equal(quantizedCandidates({ rows: 310, outputs: 96 }, matrices)[0], "matrix_deep");
-  assert.equal(quantizedCandidates({ rows: 310, outputs: 90 }, matrices)[0], "tile");
-  assert.equal(quantizedCandidates({ rows: 9, outputs: 96 }, matrices)[0], "tile");
+  assert.equal(quantizedCandidates({ rows: 310, inputs: 896, outputs: 96 }, matrices)[0], "matrix_deep");
+  assert.equal(quantizedCandidates({ rows: 310, inputs: 896, outputs: 90 }, matrices)[0], "tile");
+  assert.equal(quantizedCandidates({ rows: 9, inputs: 896, outputs: 96 }, matrices)[0], "tile");
 });
 
 test("linear, quantised: the same, whatever the number of inputs", () => {
-  assert.equal(quantizedCandidates({ rows: 288, outputs: 96 }, eight)[0], "lanes");
-  assert.equal(quantizedCandidates({ rows: 1, outputs: 96 }, eight)[0], "lanes_row");
-  assert.equal(quantizedCandidates({ rows: 7, outputs: 96 }, wide)[0], "team");
-  assert.equal(quantizedCandidates({ rows: 7, outputs: 96 }, DRY_ADAPTER)[0], "row");
-  assert.equal(quantizedCandidates({ rows: 9, outputs: 96 }, varying)[0], "tile");
+  assert.equal(quantizedCandidates({ rows: 288, inputs: 896, outputs: 96 }, eight)[0], "lanes");
+  assert.equal(quantizedCandidates({ rows: 1, inputs: 896, outputs: 96 }, eight)[0], "lanes_row");
+  assert.equal(quantizedCandidates({ rows: 7, inputs: 896, outputs: 96 }, wide)[0], "team");
+  assert.equal(quantizedCandidates({ rows: 7, inputs: 896, outputs: 96 }, DRY_ADAPTER)[0], "row");
+  assert.equal(quantizedCandidates({ rows: 9, inputs: 896, outputs: 96 }, varying)[0], "tile");
 });
 
 test("attention follows the subgroups", () => {
