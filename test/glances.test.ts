@@ -94,3 +94,66 @@ test("a damaged picture, or an abort, while another is looked at leaves nothing 
   );
   assert.equal(vlm.gpu.memory.used, used);
 });
+
+/** Large enough that a GPU resizes it. */
+const large = (shade: number) => {
+  const data = Uint8Array.from({ length: 640 * 480 * 3 }, (_, i) => shade + ((i * 7) % 90));
+  return { width: 640, height: 480, data } as const;
+};
+
+test("pictures that a GPU resizes stay there, and leave nothing behind", async () => {
+  const { gpu } = vlm;
+  const { adapter, readBytes } = gpu;
+  const sets = [[large(1)], [large(1), file(120), large(99)]];
+  const want = [];
+  for (const images of sets) want.push((await ask(images)).tokens);
+  const { used } = gpu.memory;
+  const read: number[] = [];
+  gpu.readBytes = (tensor) => {
+    read.push(tensor.bytes);
+    return readBytes.call(gpu, tensor);
+  };
+  Object.assign(gpu, { adapter: { ...adapter, software: false } });
+  try {
+    for (const [i, images] of sets.entries()) {
+      const { dispatches } = gpu;
+      assert.deepEqual((await ask(images)).tokens, want[i]);
+      assert.ok(gpu.dispatches > dispatches);
+    }
+    await assert.rejects(ask([large(1), new Uint8Array(9)]), ImageError);
+  } finally {
+    Object.assign(gpu, { adapter, readBytes });
+  }
+  assert.ok([...gpu.variants.keys()].some((variant) => variant.startsWith("resize_vertical")));
+  assert.ok(
+    read.every((bytes) => bytes < 3 * 64 * 64),
+    `read ${read} bytes`,
+  );
+  assert.equal(gpu.memory.used, used);
+});
+
+test("a file that has been seen is not decoded again while its tokens are kept", async () => {
+  using keeping = await FastVLM.load(golden("models/fastvlm_hf"), { dtype: "f32" });
+  let decoded = 0;
+  installPlatform({
+    ...plain,
+    decodeImage: (bytes, options) => {
+      decoded++;
+      return plain.decodeImage(bytes, options);
+    },
+  });
+  try {
+    const answers = [];
+    for (let i = 0; i < 2; i++) {
+      const images = [file(10), file(120), file(10)];
+      answers.push((await resultOf(keeping.generate({ images, prompt: "Compare.", maxTokens: 5 }))).tokens);
+    }
+    assert.deepEqual(answers[1], answers[0]);
+    assert.ok(decoded <= 3, `${decoded} decodings`);
+    const before = decoded;
+    await resultOf(keeping.generate({ images: [file(10)], prompt: "What?", maxTokens: 2 }));
+    assert.equal(decoded, before);
+  } finally {
+    installPlatform(plain);
+  }
+});

@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { scaleBytes } from "../kernels/scale_bytes.ts";
 import type { FastVLMModel, PromptToken } from "../src/models/fastvlm.ts";
 import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, assembleTower, openParts, type Parts } from "../src/pipeline/assemble.ts";
 import { Generation } from "../src/pipeline/generation.ts";
-import { uploadPixels } from "../src/pipeline/pixels.ts";
+import { writeBytes } from "../src/pipeline/pixels.ts";
 import { Sampler } from "../src/pipeline/sampling.ts";
 import { Scheduler } from "../src/pipeline/scheduler.ts";
 import { Sequence } from "../src/pipeline/sequence.ts";
 import { Trace } from "../src/pipeline/trace.ts";
+import { toHalfArray } from "../src/tensor/half.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { Weights } from "../weights/weights.ts";
 import { assertClose, GOLDEN, type GoldenTensor, manifest, readTensors } from "./golden.ts";
@@ -57,6 +59,15 @@ function promptOf(ids: GoldenTensor, imageId: number | undefined, tokensPerImage
     }
   }
   return prompt;
+}
+
+/** RGB bytes [B, H, W, 3] as the tower wants them. */
+function uploadBytes({ shape, bytes }: { shape: number[]; bytes: Uint8Array }, dtype: "f32" | "f16"): Tensor {
+  return gpu.scope(() => {
+    const words = gpu.empty([Math.ceil(bytes.length / 4)], "u32");
+    writeBytes(words, bytes);
+    return scaleBytes(words, shape, dtype);
+  });
 }
 
 /** Pixels of a run as [B, H, W, 3] bytes. */
@@ -143,7 +154,7 @@ async function checkRun(name: string, modelName: string, dtype: Precision): Prom
   const pixels = pixelsOf(want) ?? (model.eye && pixelsOf(readTensors("runs/fastvlm.main.safetensors")));
   const trace = new Trace(gpu);
   trace.record();
-  const input = pixels && uploadPixels(gpu, pixels.bytes, pixels.shape, dtype);
+  const input = pixels && uploadBytes(pixels, dtype);
   const features = input ? [gpu.scope(() => gpu.keep(model.encode(input)))] : [];
   const images = features.flatMap((f) =>
     Array.from({ length: f.shape[0]! }, (_, i) => gpu.keep(f.rows(i, i + 1)).reshape(f.shape.slice(1))),
@@ -229,7 +240,7 @@ for (const dtype of ["f32", "f16"] as const) {
     assert.equal(cases.size, 3);
     for (const prefix of cases) {
       const pixels = pixelsOf(want, `${prefix}.`)!;
-      const input = uploadPixels(gpu, pixels.bytes, pixels.shape, dtype);
+      const input = uploadBytes(pixels, dtype);
       const trace = new Trace(gpu);
       trace.record();
       gpu.scope(() => void model.encode(input));
@@ -249,8 +260,8 @@ for (const dtype of ["f32", "f16"] as const) {
     await weights.load();
     const [, C = 3, H = 1, W = 1] = want.pixel_values!.shape;
     const nchw = want.pixel_values!.data as Float32Array;
-    const bytes = Float32Array.from(nchw, (_, i) => nchw[(i % C) * H * W + Math.floor(i / C)]! * 255);
-    const input = uploadPixels(gpu, bytes, [1, H, W, C], dtype);
+    const nhwc = Float32Array.from(nchw, (_, i) => nchw[(i % C) * H * W + Math.floor(i / C)]!);
+    const input = gpu.upload([1, H, W, C], dtype, dtype === "f16" ? toHalfArray(nhwc) : nhwc);
     const trace = new Trace(gpu);
     trace.record((stage) => stage === "vision.final_conv");
     gpu.scope(() => void tower.forward(input));

@@ -45,6 +45,7 @@ export async function* answer(loaded: Loaded, question: Question): AsyncGenerato
     yield* tell(loaded, question);
   } finally {
     await glances.release();
+    for (const picture of picturesOf(question)) picture.dropPixels();
   }
 }
 
@@ -99,7 +100,6 @@ async function* tell(loaded: Loaded, question: Question): AsyncGenerator<Piece, 
   } finally {
     trace?.discard();
     generation.free();
-    for (const picture of picturesOf(question)) picture.dropPixels();
   }
 }
 

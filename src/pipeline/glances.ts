@@ -20,12 +20,13 @@ export class Glances {
     this.#vision = vision;
   }
 
-  /** Learns the keys of pictures. Those whose pixels are at hand already are left to be looked at together, later. */
+  /** Learns the keys of pictures, and decodes those that have not been seen. Those whose pixels are at hand already are left to be looked at together, later. */
   async read(pictures: readonly Picture[], signal?: AbortSignal): Promise<void> {
     for (const picture of pictures) {
       if (picture.isKnown) continue;
       if (!picture.hasPixels) await this.#begin(signal);
       await picture.read(signal);
+      if (!this.#vision.cache.has(picture.key)) await picture.pixels(signal);
       this.#ready.push(picture);
     }
   }

@@ -23,6 +23,10 @@ export class ImageCache {
     this.maxBytes = maxBytes;
   }
 
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
   get bytes(): number {
     return this.#bytes;
   }

@@ -1,3 +1,5 @@
+import { Tensor } from "../tensor/tensor.ts";
+
 /** Where an image's tokens go in a context. Slots of one key have the same tokens. */
 export interface Slot {
   readonly key: string;
@@ -13,8 +15,22 @@ export interface View {
   readonly pool?: number | undefined;
 }
 
-/** RGB bytes [side, side, 3] */
-export type Square = Uint8Array<ArrayBuffer>;
+/** RGB bytes [side, side, 3]; where a GPU resized them, its words of four, u32 [side · side · 3 / 4]. */
+export type Square = Uint8Array<ArrayBuffer> | Tensor;
+
+/** Where a picture comes from. */
+export interface PictureSource {
+  /** What tells it from other pictures: its bytes in short, see `fingerprint`. */
+  content(signal: AbortSignal | undefined): Promise<string>;
+  /** Decodes and resizes it; called again when its pixels were dropped and its tokens are no longer kept. */
+  load(signal: AbortSignal | undefined): Promise<Square>;
+}
+
+/** SHA-256, in hexadecimal digits. */
+export async function fingerprint(bytes: BufferSource): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 /**
  * An image of a conversation. Its pixels are read when first needed and dropped once it has been seen; its key stays, so
@@ -23,18 +39,17 @@ export type Square = Uint8Array<ArrayBuffer>;
 export class Picture implements Slot {
   readonly view: View;
   readonly tokens: number;
-  readonly #load: (signal: AbortSignal | undefined) => Promise<Square>;
+  readonly #source: PictureSource;
   #square: Square | undefined;
   #key: string | undefined;
 
-  /** @param load reads and resizes it; called again when its pixels were dropped and its tokens are no longer kept */
-  constructor(load: (signal: AbortSignal | undefined) => Promise<Square>, view: View, tokens: number) {
-    this.#load = load;
+  constructor(source: PictureSource, view: View, tokens: number) {
+    this.#source = source;
     this.view = view;
     this.tokens = tokens;
   }
 
-  /** SHA-256 of the pixels, and how they are looked at. Known once `read` has resolved. */
+  /** What the picture is, and how it is looked at. Known once `read` has resolved. */
   get key(): string {
     if (this.#key === undefined) throw new Error("picture: its key was asked for before it was read");
     return this.#key;
@@ -44,32 +59,37 @@ export class Picture implements Slot {
     return this.#key !== undefined;
   }
 
-  /** Reading it takes no decoder. */
   get hasPixels(): boolean {
     return this.#square !== undefined;
   }
 
-  /** Learns the key, if it is not yet known. */
+  /** Learns the key, if it is not yet known. That takes no decoder. */
   async read(signal?: AbortSignal): Promise<void> {
-    if (this.#key !== undefined) return;
-    const square = await this.pixels(signal);
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", square));
-    const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    this.#key = `${hash} ${this.view.side} ${this.view.pool ?? "all"}`;
+    signal?.throwIfAborted();
+    this.#key ??= `${await this.#source.content(signal)} ${this.view.side} ${this.view.pool ?? "all"}`;
   }
 
   async pixels(signal?: AbortSignal): Promise<Square> {
     signal?.throwIfAborted();
-    this.#square ??= await this.#load(signal);
+    if (this.#square) return this.#square;
+    const square = await this.#source.load(signal);
+    this.#square ??= square;
+    if (this.#square !== square) free(square); // somebody else was faster
     return this.#square;
   }
 
   /** Keeps pixels that were read along with others', until they are dropped. */
   hold(square: Square): void {
+    this.dropPixels();
     this.#square = square;
   }
 
   dropPixels(): void {
+    if (this.#square) free(this.#square);
     this.#square = undefined;
   }
+}
+
+function free(square: Square): void {
+  if (square instanceof Tensor) square.gpu.release(square);
 }

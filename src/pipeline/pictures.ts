@@ -5,7 +5,7 @@ import type { VideoInput, VideoOptions } from "../video/types.ts";
 import { dataUrlBytes, isDataUrl } from "./data_url.ts";
 import { decodeFile, readSource } from "./image_file.ts";
 import type { Loaded } from "./load.ts";
-import { Picture, type Square } from "./picture.ts";
+import { fingerprint, Picture, type Square } from "./picture.ts";
 import { resizePicture } from "./resize.ts";
 import type { ImageInput } from "./types.ts";
 
@@ -14,15 +14,26 @@ export function pictureOf(loaded: Loaded, image: ImageInput): Picture {
   const { gpu, model, imageSize: side, resize: mode, orientation } = loaded;
   // The bytes of a file stay, so that the picture remains what it was when the conversation saw it.
   let file: Uint8Array<ArrayBuffer> | undefined;
-  const load = async (signal: AbortSignal | undefined): Promise<Square> => {
-    if (typeof image === "string") file ??= await readSource(image, signal);
+  const given = async (signal: AbortSignal | undefined): Promise<Exclude<ImageInput, string>> => {
+    if (typeof image !== "string") return image;
+    file ??= await readSource(image, signal);
     signal?.throwIfAborted();
-    const source = file ?? (image as Exclude<ImageInput, string>);
-    const pixels = source instanceof Uint8Array ? await decodeFile(source, image, { orientation }) : source;
-    signal?.throwIfAborted();
-    return resizePicture(gpu, pixels, planResize(pixels.width, pixels.height, { mode, size: side }));
+    return file;
   };
-  return new Picture(load, { side }, model.imageTokens(side, side));
+  const source = {
+    async content(signal: AbortSignal | undefined): Promise<string> {
+      const input = await given(signal);
+      if (input instanceof Uint8Array) return fingerprint(input);
+      return `${await fingerprint(input.data)} ${input.width} × ${input.height}`;
+    },
+    async load(signal: AbortSignal | undefined): Promise<Square> {
+      const input = await given(signal);
+      const pixels = input instanceof Uint8Array ? await decodeFile(input, image, { orientation }) : input;
+      signal?.throwIfAborted();
+      return resizePicture(gpu, pixels, planResize(pixels.width, pixels.height, { mode, size: side }));
+    },
+  };
+  return new Picture(source, { side }, model.imageTokens(side, side));
 }
 
 /** The frames of a video as pictures, and when each is shown, in seconds. The video is read at once. */
@@ -42,6 +53,7 @@ export async function framesOf(
     return { width: side, height: side, data };
   };
   const pictures: Picture[] = [];
+  const contents: Promise<string>[] = [];
   const read = async (abort: AbortSignal | undefined): Promise<readonly number[]> => {
     const { frames, seconds } = await readVideo(input, options, abort, finish);
     for (const [i, { data }] of frames.entries()) {
@@ -49,7 +61,8 @@ export async function framesOf(
         await read(again);
         return pictures[i]!.pixels(again);
       };
-      pictures[i] ??= new Picture(load, { side, pool }, tokens);
+      contents[i] ??= fingerprint(data);
+      pictures[i] ??= new Picture({ load, content: () => contents[i]! }, { side, pool }, tokens);
       pictures[i].hold(data);
     }
     return seconds;

@@ -1,18 +1,21 @@
 import { scaleBytes } from "../../kernels/scale_bytes.ts";
 import type { Gpu } from "../gpu/gpu.ts";
-import { toHalfArray } from "../tensor/half.ts";
-import { type Shape, sizeOf } from "../tensor/shape.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import type { Square } from "./picture.ts";
 
-/** RGB bytes 0 … 255 → pixels in [0, 1], `shape` being [B, H, W, 3]. Values between bytes are scaled as they are. */
-export function uploadPixels(gpu: Gpu, bytes: ArrayLike<number>, shape: Shape, dtype: "f32" | "f16"): Tensor {
-  if (!(bytes instanceof Uint8Array)) {
-    const scaled = Float32Array.from(bytes, (value) => value / 255);
-    return gpu.upload(shape, dtype, dtype === "f16" ? toHalfArray(scaled) : scaled);
-  }
+/** Pictures of one size → pixels in [0, 1], [B, side, side, 3] */
+export function pixelsOf(gpu: Gpu, squares: readonly Square[], side: number, dtype: "f32" | "f16"): Tensor {
+  const shape = [squares.length, side, side, 3];
+  const [first] = squares;
+  if (squares.length === 1 && first instanceof Tensor) return scaleBytes(first, shape, dtype);
   return gpu.scope(() => {
-    const words = gpu.empty([Math.ceil(sizeOf(shape) / 4)], "u32");
-    writeBytes(words, bytes);
+    const each = (side * side * 3) / 4;
+    const words = gpu.empty([squares.length * each], "u32");
+    for (const [i, square] of squares.entries()) {
+      const own = words.rows(i * each, (i + 1) * each);
+      if (square instanceof Tensor) gpu.copy(square, own);
+      else writeBytes(own, square);
+    }
     return scaleBytes(words, shape, dtype);
   });
 }

@@ -3,7 +3,7 @@ import type { AdapterSummary } from "../gpu/device.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { type PreprocessPlan, preprocess } from "../image/preprocess.ts";
-import { BYTES } from "../tensor/tensor.ts";
+import { BYTES, type Tensor } from "../tensor/tensor.ts";
 import type { Square } from "./picture.ts";
 import { writeBytes } from "./pixels.ts";
 
@@ -35,23 +35,20 @@ export function rehearseResize(gpu: Gpu): void {
 }
 
 /** Resizes a picture as planned, wherever that is faster: the bytes are the same. */
-export async function resizePicture(gpu: Gpu, pixels: Pixels, plan: PreprocessPlan): Promise<Square> {
+export function resizePicture(gpu: Gpu, pixels: Pixels, plan: PreprocessPlan): Square {
   return resizesOnGpu(gpu, plan) ? preprocessOnGpu(gpu, pixels, plan) : preprocess(pixels, plan);
 }
 
 /**
  * `preprocess` on the GPU, bit for bit; padding is black.
  *
- * @returns [side, side, 3] RGB, 0 to 255
+ * @returns u32 words of RGB bytes [side, side, 3], lowest byte first, in memory of its own
  */
-export async function preprocessOnGpu(gpu: Gpu, pixels: Pixels, plan: PreprocessPlan): Promise<Square> {
+export function preprocessOnGpu(gpu: Gpu, pixels: Pixels, plan: PreprocessPlan): Tensor {
   const { source, canvas, size, crop } = plan;
-  const y = gpu.scope(() => {
+  return gpu.scope(() => {
     const words = gpu.empty([Math.ceil((3 * source.width * source.height) / 4)], "u32");
     writeBytes(words, pixels.data);
     return resizeBicubic(words, { source, canvas, size, crop });
   });
-  const read = gpu.readBytes(y);
-  gpu.release(y);
-  return new Uint8Array(await read, 0, 3 * crop.width * crop.height);
 }

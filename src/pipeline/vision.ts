@@ -3,7 +3,7 @@ import type { FastVLMModel } from "../models/fastvlm.ts";
 import { BYTES, type Tensor } from "../tensor/tensor.ts";
 import { ImageCache } from "./image_cache.ts";
 import type { Picture, Square } from "./picture.ts";
-import { uploadPixels } from "./pixels.ts";
+import { pixelsOf } from "./pixels.ts";
 
 /** Pictures that go through the tower at once, at most. */
 const MAX_BATCH = 8;
@@ -123,7 +123,7 @@ export class Vision {
     const squares: Square[] = [];
     for (const picture of batch) squares.push(await picture.pixels(signal));
     signal?.throwIfAborted();
-    const input = uploadPixels(this.#gpu, joined(squares), [batch.length, side, side, 3], this.#model.dtype);
+    const input = pixelsOf(this.#gpu, squares, side, this.#model.dtype);
     const results: [string, Tensor][] = [];
     try {
       during(() => {
@@ -141,14 +141,6 @@ export class Vision {
     }
     return results;
   }
-}
-
-function joined(squares: readonly Square[]): Square {
-  const [first] = squares as readonly [Square, ...Square[]];
-  if (squares.length === 1) return first;
-  const all = new Uint8Array(squares.length * first.length);
-  for (const [i, square] of squares.entries()) all.set(square, i * first.length);
-  return all;
 }
 
 const run = (record: () => void): void => record();
