@@ -3,6 +3,7 @@
 import adaptiveAvgPool2d from "./adaptive_avg_pool2d.ref.ts";
 import argmax from "./argmax.ref.ts";
 import attention from "./attention.ref.ts";
+import byteRows from "./byte_rows.ref.ts";
 import type { AnySuite } from "./case.ts";
 import causalAttention from "./causal_attention.ref.ts";
 import channelMean from "./channel_mean.ref.ts";
@@ -31,6 +32,7 @@ export const suites: readonly AnySuite[] = [
   adaptiveAvgPool2d,
   argmax,
   attention,
+  byteRows,
   causalAttention,
   channelMean,
   channelScale,
