@@ -16,6 +16,7 @@ import halfRows from "./half_rows.ref.ts";
 import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
+import linearQuantizedDot from "./linear_quantized_dot.ref.ts";
 import linearQuantizedTeam from "./linear_quantized_team.ref.ts";
 import linearTeam from "./linear_team.ref.ts";
 import quantize from "./quantize.ref.ts";
@@ -44,6 +45,7 @@ export const suites: readonly AnySuite[] = [
   layerNorm,
   linear,
   linearQuantized,
+  linearQuantizedDot,
   linearQuantizedTeam,
   linearTeam,
   quantize,
