@@ -38,12 +38,15 @@ var<workgroup> factors: array<vec2f, 2 * 2 * TILE>;  // of rows, then of outputs
 
 fn finish(row: u32, column: u32, sum: f32) {
   if (row >= params.rows || column >= params.outputs) { return; }
-  let o = params.first + column;
+  let at = row * params.stride + params.first + column;
   var v = sum;
-  if (HAS_BIAS) { v += f32(bias[o]); }
-  let at = row * params.stride + o;
   if (HAS_RESIDUAL) { v += f32(residual[at]); }
   y[at] = y_t(v);
+}
+
+fn bias_of(column: u32) -> f32 {
+  if (HAS_BIAS) { return f32(bias[params.first + min(column, params.outputs - 1)]); }
+  return 0;
 }
 
 // Half a group of an output as bytes; of 8 codes of 4 bits, the even ones before the odd ones.
@@ -125,7 +128,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     factors[slice * 2 * TILE + thread] = next_factor;
     workgroupBarrier();
   }
+  let column = column0 + id.x;
+  let columns = vec4u(column, column + ACROSS, column + 2 * ACROSS, column + 3 * ACROSS);
+  let biases = vec4f(bias_of(columns.x), bias_of(columns.y), bias_of(columns.z), bias_of(columns.w));
   for (var r = 0u; r < 8; r++) {
-    for (var j = 0u; j < 4; j++) { finish(row0 + id.y + r * DOWN, column0 + id.x + j * ACROSS, sums[r][j]); }
+    for (var j = 0u; j < 4; j++) { finish(row0 + id.y + r * DOWN, columns[j], sums[r][j] + biases[j]); }
   }
 }
