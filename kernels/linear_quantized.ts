@@ -134,7 +134,7 @@ export function quantizedCandidates(
 
 /**
  * `y = residual + norm(x) · weightᵀ + bias` over the last axis, the weights of a few bits; sums in f32. Weights become numbers in
- * registers, never in memory.
+ * registers, never in memory. Many rows may be rounded to 8 bits where the weight permits it; see `Activations`.
  *
  * @param x       [..., C]
  * @param weight  [O, C]

@@ -32,7 +32,11 @@ export const quantizedDotCandidates = (
   activations: Activations,
 ): readonly "dot"[] => (activations === "int8" && adapter.packedDot && rows >= MIN_ROWS ? ["dot"] : []);
 
-/** One dispatch of `linearQuantized`, and one that rounds x; shapes have been checked. `first`: the output of the weight's first row. */
+/**
+ * One dispatch of `linearQuantized`, behind one that rounds its inputs; shapes have been checked.
+ *
+ * @param first  the output that the weight's first row belongs to
+ */
 export function linearQuantizedDot(
   weight: QuantizedTensor,
   tensors: {

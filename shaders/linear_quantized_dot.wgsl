@@ -33,20 +33,17 @@ const PITCH = TILE + 4;        // from half a group to the other: neighbouring t
 const SLICE = 4 * PITCH;       // the halves of rows, then those of outputs
 const NIBBLES = 0x0f0f0f0fu;
 
-var<workgroup> memory: array<vec4u, 2 * SLICE>;     // two slices
-var<workgroup> factors: array<vec2f, 2 * 2 * TILE>;  // of rows, then of outputs
+var<workgroup> memory: array<vec4u, 2 * SLICE>;      // two slices
+var<workgroup> factors: array<vec2f, 2 * 2 * TILE>;  // theirs: of rows, then of outputs
 
 fn finish(row: u32, column: u32, sum: f32) {
   if (row >= params.rows || column >= params.outputs) { return; }
-  let at = row * params.stride + params.first + column;
+  let o = params.first + column;
   var v = sum;
+  if (HAS_BIAS) { v += f32(bias[o]); }
+  let at = row * params.stride + o;
   if (HAS_RESIDUAL) { v += f32(residual[at]); }
   y[at] = y_t(v);
-}
-
-fn bias_of(column: u32) -> f32 {
-  if (HAS_BIAS) { return f32(bias[params.first + min(column, params.outputs - 1)]); }
-  return 0;
 }
 
 // Half a group of an output as bytes; of 8 codes of 4 bits, the even ones before the odd ones.
@@ -60,8 +57,10 @@ fn bytes(o: u32, g: u32, half: u32) -> vec4u {
   return vec4u(w.x & NIBBLES, (w.x >> 4) & NIBBLES, w.y & NIBBLES, (w.y >> 4) & NIBBLES);
 }
 
-// Of a row; int4 without offset counts from 8.
-fn factor_of(row: u32, g: u32) -> vec2f { return factor[row * (params.inputs / 32) + g] * vec2f(1, select(1.0, -8.0, FORMAT == 0)); }
+// Of a row; what counting from 8 makes too much, for int4 without offset.
+fn factor_of(row: u32, g: u32) -> vec2f {
+  return factor[row * (params.inputs / 32) + g] * vec2f(1, select(1.0, -8.0, FORMAT == 0));
+}
 
 // Scale and offset of an output.
 fn scale_of(o: u32, g: u32) -> vec2f {
@@ -70,7 +69,7 @@ fn scale_of(o: u32, g: u32) -> vec2f {
   return select(vec2f(select(pair.x, pair.y, g % 2 == 1), 0), pair, FORMAT == 1);
 }
 
-// One sum after another, which is how hardware adds.
+// One product after another, so that hardware adds each to the sum as it multiplies.
 fn dot16(sum: i32, a: vec4u, b: vec4u) -> i32 {
   return sum + dot4I8Packed(a.x, b.x) + dot4I8Packed(a.y, b.y) + dot4I8Packed(a.z, b.z) + dot4I8Packed(a.w, b.w);
 }
@@ -128,10 +127,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     factors[slice * 2 * TILE + thread] = next_factor;
     workgroupBarrier();
   }
-  let column = column0 + id.x;
-  let columns = vec4u(column, column + ACROSS, column + 2 * ACROSS, column + 3 * ACROSS);
-  let biases = vec4f(bias_of(columns.x), bias_of(columns.y), bias_of(columns.z), bias_of(columns.w));
   for (var r = 0u; r < 8; r++) {
-    for (var j = 0u; j < 4; j++) { finish(row0 + id.y + r * DOWN, columns[j], sums[r][j] + biases[j]); }
+    for (var j = 0u; j < 4; j++) { finish(row0 + id.y + r * DOWN, column0 + id.x + j * ACROSS, sums[r][j]); }
   }
 }
