@@ -3,6 +3,7 @@
 import adaptiveAvgPool2d from "./adaptive_avg_pool2d.ref.ts";
 import argmax from "./argmax.ref.ts";
 import attention from "./attention.ref.ts";
+import byteRows from "./byte_rows.ref.ts";
 import type { AnySuite } from "./case.ts";
 import causalAttention from "./causal_attention.ref.ts";
 import channelMean from "./channel_mean.ref.ts";
@@ -16,6 +17,7 @@ import layerNorm from "./layer_norm.ref.ts";
 import linear from "./linear.ref.ts";
 import linearMatrix from "./linear_matrix.ref.ts";
 import linearQuantized from "./linear_quantized.ref.ts";
+import linearQuantizedDot from "./linear_quantized_dot.ref.ts";
 import linearQuantizedMatrix from "./linear_quantized_matrix.ref.ts";
 import linearQuantizedTeam from "./linear_quantized_team.ref.ts";
 import linearTeam from "./linear_team.ref.ts";
@@ -34,6 +36,7 @@ export const suites: readonly AnySuite[] = [
   adaptiveAvgPool2d,
   argmax,
   attention,
+  byteRows,
   causalAttention,
   channelMean,
   channelScale,
@@ -46,6 +49,7 @@ export const suites: readonly AnySuite[] = [
   linear,
   linearMatrix,
   linearQuantized,
+  linearQuantizedDot,
   linearQuantizedMatrix,
   linearQuantizedTeam,
   linearTeam,

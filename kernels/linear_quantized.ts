@@ -1,11 +1,12 @@
 import { rowClass } from "../src/gpu/choices.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel, MAX_UNIFORM_BYTES } from "../src/gpu/kernel.ts";
-import { GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
+import { type Activations, GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
 import { withLast } from "../src/tensor/shape.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { hasEightLanes } from "./lanes.ts";
+import { linearQuantizedDot, quantizedDotCandidates } from "./linear_quantized_dot.ts";
 import { linearQuantizedMatrix } from "./linear_quantized_matrix.ts";
 import {
   isQuantizedTeam,
@@ -75,6 +76,7 @@ export type QuantizedVariant =
   | MatrixVariant
   | keyof typeof ROW_SIZES
   | QuantizedTeamVariant
+  | "dot"
   | "lanes"
   | "lanes_row";
 
@@ -96,27 +98,34 @@ export interface QuantizedPlan {
   readonly maxBytes?: number;
 }
 
-/** Which shaders may serve this shape on this adapter, best guess first. */
+/**
+ * Which shaders may serve this shape on this adapter, best guess first.
+ *
+ * @param activations what inputs may become: int8 adds `dot` where there are no matrices, which are as fast and more exact.
+ *                    Default "float"
+ */
 export function quantizedCandidates(
   sizes: { readonly rows: number; readonly inputs: number; readonly outputs: number },
   adapter: AdapterSummary,
+  activations: Activations = "float",
 ): readonly QuantizedVariant[] {
   const { rows } = sizes;
   const matrices = matrixCandidates(sizes, adapter);
   if (matrices.length > 0) return matrices;
+  const dot = quantizedDotCandidates(rows, adapter, activations);
   if (hasEightLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
-    return rows < 8 ? ["lanes", "row"] : ["lanes"];
+    return rows < 8 ? ["lanes", "row"] : ["lanes", ...dot];
   }
   const teams = quantizedTeamCandidates(rows, adapter);
-  if (teams.length > 0) return [...teams, rows < 8 ? "row" : "tile"];
+  if (teams.length > 0) return [...dot, ...teams, rows < 8 ? "row" : "tile"];
   if (rows < 8) return ["row", "row_32", "row_256", ...(rows > 1 ? (["tile"] as const) : [])];
-  return rows <= 32 ? ["tile", "row"] : ["tile"];
+  return rows <= 32 ? [...dot, "tile", "row"] : [...dot, "tile"];
 }
 
 /**
  * `y = residual + norm(x) · weightᵀ + bias` over the last axis, the weights of a few bits; sums in f32. Weights become numbers in
- * registers, never in memory.
+ * registers, never in memory. Many rows may be rounded to 8 bits where the weight permits it; see `Activations`.
  *
  * @param x       [..., C]
  * @param weight  [O, C]
@@ -149,7 +158,8 @@ export function linearQuantizedBy(
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const run = (tensors: Tensors, slice: QuantizedTensor, first: number): void => {
-    if (!isQuantizedTeam(variant)) launch(variant, tensors, slice, first);
+    if (variant === "dot") linearQuantizedDot(slice, tensors, first);
+    else if (!isQuantizedTeam(variant)) launch(variant, tensors, slice, first);
     else linearQuantizedTeam(variant, slice, { ...tensors, norm: norm?.weight }, { first, eps: norm?.eps });
   };
   const { codes, scales } = weight;
@@ -222,16 +232,14 @@ function choose(x: Tensor, rows: number, weight: QuantizedTensor, options: Quant
   const { choices, adapter } = x.gpu;
   return choices.recall(weight, 2 * rows + (x.dtype === "f16" ? 1 : 0), () => {
     const [O, C] = weight.shape;
-    const group = `linear_quantized ${x.dtype} ${weight.format} rows ${rowClass(rows)}`;
-    return choices.pick(
-      group,
-      `${C}x${O}`,
-      quantizedCandidates({ rows, inputs: C, outputs: O }, adapter),
-      (variant) => {
-        const residual = options.residual && standIn(options.residual);
-        linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
-      },
-    );
+    const candidates = quantizedCandidates({ rows, inputs: C, outputs: O }, adapter, weight.activations);
+    // Where bytes are among them this is another question, which no answer to the first may decide.
+    const inputs = candidates.includes("dot") ? `${x.dtype}/int8` : x.dtype;
+    const group = `linear_quantized ${inputs} ${weight.format} rows ${rowClass(rows)}`;
+    return choices.pick(group, `${C}x${O}`, candidates, (variant) => {
+      const residual = options.residual && standIn(options.residual);
+      linearQuantizedBy({ variant }, standIn(x), weight, { ...options, residual });
+    });
   });
 }
 
@@ -244,7 +252,7 @@ interface Tensors {
 
 /** One dispatch; `first` is the output that the weight's first row belongs to. */
 function launch(
-  variant: Exclude<QuantizedVariant, QuantizedTeamVariant>,
+  variant: Exclude<QuantizedVariant, QuantizedTeamVariant | "dot">,
   tensors: Tensors,
   weight: QuantizedTensor,
   first: number,

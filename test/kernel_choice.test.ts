@@ -79,6 +79,30 @@ test("linear, quantised: the same, whatever the number of inputs", () => {
   assert.equal(quantizedCandidates({ rows: 9, inputs: 896, outputs: 96 }, varying)[0], "tile");
 });
 
+test("linear, quantised: bytes for many rows where a matrix permits them, after matrices, and last on CPUs", () => {
+  const shape = { rows: 310, inputs: 896, outputs: 96 };
+  const [packed, packedEight] = [gpu, eight].map((adapter) => ({ ...adapter, packedDot: true }));
+  assert.deepEqual(quantizedCandidates(shape, packed!, "int8"), ["dot", "tile"]);
+  assert.deepEqual(quantizedCandidates(shape, { ...DRY_ADAPTER, packedDot: true }, "int8"), ["dot", "tile"]);
+  assert.deepEqual(quantizedCandidates(shape, packedEight!, "int8"), ["lanes", "dot"]);
+  for (const rows of [1, 7, 8, 32]) {
+    for (const adapter of [packed!, packedEight!, { ...DRY_ADAPTER, packedDot: true }]) {
+      const few = { ...shape, rows };
+      assert.deepEqual(quantizedCandidates(few, adapter, "int8"), quantizedCandidates(few, adapter));
+    }
+  }
+  for (const adapter of [packed!, packedEight!]) {
+    assert.ok(!quantizedCandidates(shape, adapter).includes("dot"), "without permission");
+    assert.ok(
+      !quantizedCandidates(shape, { ...adapter, packedDot: false }, "int8").includes("dot"),
+      "without the feature",
+    );
+  }
+  const both = { ...matrices, packedDot: true };
+  assert.deepEqual(quantizedCandidates(shape, both, "int8"), quantizedCandidates(shape, both));
+  assert.equal(quantizedCandidates({ ...shape, outputs: 90 }, both, "int8")[0], "dot");
+});
+
 test("attention follows the subgroups", () => {
   assert.equal(pickAttention(32, true, eight), "lanes");
   assert.equal(pickAttention(32, true, gpu), "tile");

@@ -19,7 +19,7 @@ import { quantizeFolder } from "../src/cli/quantize_folder.ts";
 import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, openParts } from "../src/pipeline/assemble.ts";
 import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
-import { CODE_BITS, GROUP, type QuantFormat } from "../src/tensor/quantized.ts";
+import { CODE_BITS, GROUP, type QuantFormat, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { type Folder, memoryFolder } from "../weights/folder.ts";
 import { dequantize, interleave, quantize } from "../weights/quant.ts";
@@ -97,6 +97,15 @@ for (const model of ["qwen2_tiny", "phi4_mini_tiny"]) {
     }
   });
 }
+
+test("rows of a matrix permit what it permits: inputs as they are, unless said otherwise", () => {
+  for (const kind of [undefined, "float", "int8"] as const) {
+    const matrix = QuantizedTensor.empty(gpu, "int4", [24, 32], kind);
+    assert.equal(matrix.activations, kind ?? "float");
+    assert.equal(matrix.rows(8, 24).activations, matrix.activations);
+    matrix.release();
+  }
+});
 
 describe("codes on the host", () => {
   const values = Float32Array.from({ length: 3 * 64 }, (_, i) => Math.sin(i * i) * (i % 50 === 0 ? 9 : 1));

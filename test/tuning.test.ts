@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { linear, linearCandidates } from "../kernels/linear.ts";
-import { quantizedCandidates } from "../kernels/linear_quantized.ts";
+import { linearQuantized, quantizedCandidates } from "../kernels/linear_quantized.ts";
 import { Choices, rowClass } from "../src/gpu/choices.ts";
 import { DRY_ADAPTER, openDevice } from "../src/gpu/device.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
@@ -19,6 +19,7 @@ import { FastVLM } from "../src/node.ts";
 import { installPlatform, platform } from "../src/pipeline/platform.ts";
 import { parseTuning, Tuning, type TuningStore, tuningKey } from "../src/pipeline/tuning.ts";
 import type { LoadOptions } from "../src/pipeline/types.ts";
+import { QuantizedTensor } from "../src/tensor/quantized.ts";
 import { GOLDEN } from "./golden.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "fastvlm-tuning-"));
@@ -137,6 +138,31 @@ describe("tuning", () => {
     assert.deepEqual(late, { key: question!.key, ms: {}, chosen: question!.candidates[0] });
     gpu.choices.prefer({ [answer!.key]: answer!.chosen });
     assert.deepEqual(await gpu.choices.collect(rehearse), []);
+  });
+
+  test("matrices that permit bytes ask questions of their own, and no answer to the others' decides them", async (context) => {
+    const { adapter } = await findAdapter();
+    const [open] = await Promise.all([openDevice(adapter, patientWait), loadShaders()]);
+    const gpu = new Gpu({ ...open, adapter: { ...open.adapter, subgroups: false, packedDot: true } });
+    context.after(() => gpu.close());
+    const weights = (["float", "int8"] as const).map((kind) => QuantizedTensor.empty(gpu, "int4", [24, 32], kind));
+    const ask = (rows: number): void => {
+      for (const weight of weights) gpu.scope(() => linearQuantized(gpu.empty([rows, 32], "f32"), weight));
+    };
+    const keys = (rows: number) =>
+      gpu.choices.collect(async () => ask(rows)).then((all) => all.map(({ key, candidates }) => [key, candidates[0]]));
+    assert.deepEqual(await keys(40), [["linear_quantized f32/int8 int4 rows 64 32x24", "dot"]]);
+    assert.deepEqual(await keys(4), [["linear_quantized f32 int4 rows 4 32x24", "row"]], "few rows stay as they are");
+    const runs = (): number => {
+      const before = gpu.dispatches;
+      ask(40);
+      return gpu.dispatches - before;
+    };
+    assert.equal(runs(), 3, "bytes take two: one rounds");
+    gpu.choices.prefer({ "linear_quantized f32 int4 rows 64": "tile" });
+    assert.equal(runs(), 3);
+    gpu.choices.prefer({ "linear_quantized f32/int8 int4 rows 64": "tile" });
+    assert.equal(runs(), 2);
   });
 
   test("a tuned choice is kept and read again; a damaged text is as none and is replaced", async (context) => {

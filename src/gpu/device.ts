@@ -29,6 +29,8 @@ export interface AdapterSummary {
   readonly subgroupMaxSize: number;
   /** Products of small matrices by whole subgroups; empty without `chromium-experimental-subgroup-matrix`. */
   readonly subgroupMatrices: readonly SubgroupMatrix[];
+  /** Products of four pairs of bytes in one operation of WGSL. Whether the hardware has such an operation, only a clock tells. */
+  readonly packedDot: boolean;
   /** Memory that the threads of a workgroup share. */
   readonly workgroupBytes: number;
   readonly timestamps: boolean;
@@ -52,6 +54,7 @@ export const DRY_ADAPTER: AdapterSummary = {
   subgroupMinSize: 0,
   subgroupMaxSize: 0,
   subgroupMatrices: [],
+  packedDot: false,
   workgroupBytes: 16384,
   timestamps: false,
 };
@@ -83,6 +86,20 @@ const LIMITS = [
   "maxComputeWorkgroupsPerDimension",
 ] as const;
 
+/** What WGSL can do belongs to the implementation, which adapters do not name: kept here by adapter. */
+const languages = new WeakMap<GPUAdapter, ReadonlySet<string>>();
+const PACKED_DOT = "packed_4x8_integer_dot_product";
+
+/** The fastest adapter of a WebGPU implementation, for `summarize` and `openDevice`; null when it has none. */
+export async function requestAdapter(api: GPU): Promise<GPUAdapter | null> {
+  const adapter = await api.requestAdapter({ powerPreference: "high-performance" });
+  // Typed as always there, but absent in older browsers.
+  const language = api.wgslLanguageFeatures as ReadonlySet<string> | undefined;
+  if (adapter && language) languages.set(adapter, language);
+  return adapter;
+}
+
+/** Of an adapter that `requestAdapter` gave; of another, features of the language count as missing. */
 export function summarize(adapter: GPUAdapter): AdapterSummary {
   const {
     vendor,
@@ -105,6 +122,7 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
     subgroupMinSize,
     subgroupMaxSize,
     subgroupMatrices: subgroupMatrices(adapter),
+    packedDot: languages.get(adapter)?.has(PACKED_DOT) ?? false,
     workgroupBytes: adapter.limits.maxComputeWorkgroupStorageSize,
     timestamps: adapter.features.has("timestamp-query"),
   };

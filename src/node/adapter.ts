@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { AdapterError } from "../errors.ts";
-import { summarize } from "../gpu/device.ts";
+import { requestAdapter, summarize } from "../gpu/device.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { Wait } from "../gpu/readback.ts";
 import { findSwiftShader, SWIFTSHADER_PACKAGE } from "./swiftshader.ts";
@@ -15,8 +15,6 @@ export interface FoundAdapter {
   readonly how: string;
 }
 
-const REQUEST: GPURequestAdapterOptions = { powerPreference: "high-performance" };
-
 /** Dawn crashes when an instance is collected before its devices, so none ever is. They let the process end by itself. */
 const instances: { readonly api: GPU; readonly how: string }[] = [];
 
@@ -29,7 +27,7 @@ export async function findAdapter(): Promise<FoundAdapter> {
   const dawn = await importDawn();
   Object.assign(globalThis, dawn.globals);
   for (const { api, how } of instances) {
-    const adapter = await api.requestAdapter(REQUEST);
+    const adapter = await requestAdapter(api);
     if (adapter) return { adapter, how };
   }
   const found = (await systemAdapter(dawn)) ?? (await swiftShaderAdapter(dawn));
@@ -118,7 +116,7 @@ const BROWSER_FEATURES = ["timestamp_quantization"];
 async function openInstance(dawn: Dawn, how: string): Promise<FoundAdapter | null> {
   const flags = [`enable-dawn-features=${DAWN_FEATURES.join()}`, `disable-dawn-features=${BROWSER_FEATURES.join()}`];
   const api = dawn.create(flags);
-  const adapter = await api.requestAdapter(REQUEST);
+  const adapter = await requestAdapter(api);
   if (!adapter) return null;
   instances.push({ api, how });
   return { adapter, how };

@@ -14,6 +14,12 @@ export type QuantFormat = (typeof QUANT_FORMATS)[number];
 
 export const QUANT_FORMATS = ["int4", "int4-affine", "int8"] as const;
 
+/**
+ * What a matrix may be multiplied with: `float`, the inputs as they are; `int8`, products with many rows may round their inputs to
+ * 8 bits, where the adapter multiplies those faster. Answers change a little by it.
+ */
+export type Activations = "float" | "int8";
+
 /** Inputs that share a scale. */
 export const GROUP = 32;
 /** Outputs whose words alternate in memory. */
@@ -54,9 +60,20 @@ export class QuantizedTensor {
   readonly shape: readonly [O: number, C: number];
   readonly codes: Tensor;
   readonly scales: Tensor;
+  /** int8: products with many rows may round their inputs to 8 bits, where the adapter multiplies those faster. */
+  readonly activations: Activations;
 
-  /** @throws ShapeError when the tensors do not have the sizes of `quantLayout` */
-  constructor(format: QuantFormat, shape: readonly [O: number, C: number], codes: Tensor, scales: Tensor) {
+  /**
+   * @param activations what its inputs may become. Default "float"
+   * @throws ShapeError when the tensors do not have the sizes of `quantLayout`
+   */
+  constructor(
+    format: QuantFormat,
+    shape: readonly [O: number, C: number],
+    codes: Tensor,
+    scales: Tensor,
+    activations: Activations = "float",
+  ) {
     const { blocks, units, words } = quantLayout(format, shape);
     const fits = codes.size === blocks * units * LANES * 4 && scales.size === blocks * words * LANES;
     if (shape[1] % GROUP !== 0 || !fits) {
@@ -68,13 +85,20 @@ export class QuantizedTensor {
     this.shape = shape;
     this.codes = codes;
     this.scales = scales;
+    this.activations = activations;
   }
 
   /** An uninitialised matrix. */
-  static empty(gpu: Gpu, format: QuantFormat, shape: readonly [O: number, C: number]): QuantizedTensor {
+  static empty(
+    gpu: Gpu,
+    format: QuantFormat,
+    shape: readonly [O: number, C: number],
+    activations: Activations = "float",
+  ): QuantizedTensor {
     const { blocks, units, words } = quantLayout(format, shape);
     const codes = gpu.empty([blocks, units, LANES, 4], "u32");
-    return new QuantizedTensor(format, shape, codes, gpu.empty([blocks, words, LANES], "u32"));
+    const scales = gpu.empty([blocks, words, LANES], "u32");
+    return new QuantizedTensor(format, shape, codes, scales, activations);
   }
 
   get gpu(): Gpu {
@@ -92,7 +116,8 @@ export class QuantizedTensor {
       throw new ShapeError(`rows: expected a range within 0…${O} from a multiple of ${LANES}, got ${from}…${to}`);
     }
     const [first, end] = [from / LANES, Math.ceil(to / LANES)];
-    return new QuantizedTensor(this.format, [to - from, C], this.codes.rows(first, end), this.scales.rows(first, end));
+    const [codes, scales] = [this.codes.rows(first, end), this.scales.rows(first, end)];
+    return new QuantizedTensor(this.format, [to - from, C], codes, scales, this.activations);
   }
 
   /** Frees the memory. */

@@ -1,4 +1,5 @@
 import { AdapterError } from "../errors.ts";
+import { requestAdapter } from "../gpu/device.ts";
 import { Gpu } from "../gpu/gpu.ts";
 
 /**
@@ -11,7 +12,7 @@ export async function openWebGpu({ profile }: { profile: boolean }): Promise<Gpu
   // Typed as always there, but absent in older browsers and in pages that are not secure.
   const api = navigator.gpu as GPU | undefined;
   if (!api) throw new AdapterError("this page has no WebGPU: navigator.gpu is missing", { hint: missingHint() });
-  const adapter = await api.requestAdapter({ powerPreference: "high-performance" });
+  const adapter = await requestAdapter(api);
   if (!adapter) {
     throw new AdapterError("no GPU adapter found: the browser has WebGPU, and no GPU that it may use", {
       hint: "Turn on graphics acceleration in the browser's settings and update the graphics driver; chrome://gpu says what is missing. On Linux, Chrome may need chrome://flags/#enable-unsafe-webgpu.",
