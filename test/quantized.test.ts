@@ -19,7 +19,7 @@ import { quantizeFolder } from "../src/cli/quantize_folder.ts";
 import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, openParts } from "../src/pipeline/assemble.ts";
 import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
-import { CODE_BITS, GROUP, type QuantFormat, QuantizedTensor } from "../src/tensor/quantized.ts";
+import { type Activations, CODE_BITS, GROUP, type QuantFormat, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { type Folder, memoryFolder } from "../weights/folder.ts";
 import { dequantize, interleave, quantize } from "../weights/quant.ts";
@@ -61,17 +61,21 @@ const folderOf = (model: string): Folder =>
     "model.safetensors": fileOf(model, "model.safetensors"),
   });
 
-/** Logits after a prompt of 11 tokens and after one more, so that both prefill and decode are compared. */
-async function logits(folder: Folder, formats?: QuantFormats): Promise<{ logits: Float32Array; bytes: number }> {
+/** Logits after a prompt and after one token more, so that both prefill and decode are compared. */
+async function logits(
+  folder: Folder,
+  formats?: QuantFormats,
+  { tokens = 11, activations }: { tokens?: number; activations?: Activations } = {},
+): Promise<{ logits: Float32Array; bytes: number }> {
   const before = gpu.memory.used;
-  const { model, weights } = assemble(gpu, await openParts({ language: folder }), "f32", formats);
+  const { model, weights } = assemble(gpu, await openParts({ language: folder }), "f32", { formats, activations });
   for (const w of weights) await w.load();
   const bytes = gpu.memory.used - before;
   const { decoder } = model;
-  const cache = decoder.cache(16, "f32");
-  decoder.rope.table(16);
-  const ids = Uint32Array.from({ length: 11 }, (_, i) => (i * 37 + 5) % 400);
-  const prompt = gpu.upload([11], "u32", ids);
+  const cache = decoder.cache(tokens + 5, "f32");
+  decoder.rope.table(tokens + 5);
+  const ids = Uint32Array.from({ length: tokens }, (_, i) => (i * 37 + 5) % 400);
+  const prompt = gpu.upload([tokens], "u32", ids);
   const next = gpu.upload([1], "u32", Uint32Array.of(7));
   const out = gpu.scope(() => {
     const first = decoder.logits(decoder.forward(decoder.embed(prompt), cache));
@@ -105,6 +109,21 @@ test("rows of a matrix permit what it permits: inputs as they are, unless said o
     assert.equal(matrix.rows(8, 24).activations, matrix.activations);
     matrix.release();
   }
+});
+
+test("activations may be rounded where that is permitted, and then in long prompts alone", async () => {
+  gpu.choices.prefer({ "linear_quantized f32/int8 int4 rows 64": "dot" });
+  const folder = folderOf("qwen2_tiny");
+  const dots = (): boolean => [...gpu.variants.keys()].some((variant) => variant.startsWith("linear_quantized_dot"));
+  const formats = mix("int4", "int8");
+  const short = await logits(folder, formats);
+  assert.deepEqual((await logits(folder, formats, { activations: "int8" })).logits, short.logits);
+  const want = await logits(folder, formats, { tokens: 40 });
+  assert.equal(dots(), false);
+  const got = await logits(folder, formats, { tokens: 40, activations: "int8" });
+  assert.equal(dots(), true);
+  const error = nmse(got.logits, want.logits);
+  assert.ok(error > 0 && error < 0.01, `error ${error}`);
 });
 
 describe("codes on the host", () => {

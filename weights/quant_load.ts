@@ -1,4 +1,10 @@
-import { GROUP, type QuantFormat, type QuantizedTensor, quantLayout } from "../src/tensor/quantized.ts";
+import {
+  type Activations,
+  GROUP,
+  type QuantFormat,
+  type QuantizedTensor,
+  quantLayout,
+} from "../src/tensor/quantized.ts";
 import { type Shape, sameShape, showShape, sizeOf } from "../src/tensor/shape.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { CHUNK_BYTES, type Checkpoint } from "./checkpoint.ts";
@@ -13,9 +19,11 @@ export type MatrixRole = "linear" | "table";
 /** The format of each kind of matrix. */
 export type QuantFormats = Readonly<Record<MatrixRole, QuantFormat>>;
 
-/** How matrices of numbers become codes while they are loaded. */
+/** How matrices of numbers become codes while they are loaded, and what all matrices of codes permit. */
 export interface Quantization {
-  readonly formats: QuantFormats;
+  /** Undefined: numbers stay numbers. */
+  readonly formats: QuantFormats | undefined;
+  readonly activations: Activations;
   /** The kernel: rounds rows as they are stored, into outputs `first` and on of the matrix. */
   readonly run: (source: Tensor, stored: Source["dtype"], matrix: QuantizedTensor, first: number) => void;
 }

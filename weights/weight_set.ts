@@ -78,7 +78,7 @@ export class WeightSet {
     role: MatrixRole,
   ): Matrix {
     const [O = 0, C = 0] = shape;
-    const wanted = this.#quantization?.formats[role];
+    const wanted = this.#quantization?.formats?.[role];
     if (names.some(([path]) => this.checkpoint.tensors.has(companions(path).scales))) {
       return this.#declareStored(names, [O, C], wanted);
     }
@@ -124,7 +124,12 @@ export class WeightSet {
 
   #make(format: QuantFormat, [O, C]: readonly [number, number]): QuantizedTensor {
     // A misshapen one is a problem already noted; it needs some shape until that is thrown.
-    const matrix = QuantizedTensor.empty(this.gpu, format, [O, Math.ceil(C / GROUP) * GROUP]);
+    const matrix = QuantizedTensor.empty(
+      this.gpu,
+      format,
+      [O, Math.ceil(C / GROUP) * GROUP],
+      this.#quantization?.activations,
+    );
     this.#made.push(matrix.codes, matrix.scales);
     return matrix;
   }

@@ -34,7 +34,8 @@ export class Weights {
 
   /**
    * @param dtype        element type of weights unless one asks for another; vectors usually ask for f32
-   * @param quantization makes codes of every `matrix` of numbers. Default: they stay numbers
+   * @param quantization makes codes of every `matrix` of numbers, and says what may be multiplied with codes. Default: they
+   *                     stay numbers, and inputs are as they are
    */
   static of(gpu: Gpu, checkpoint: Checkpoint, dtype: Precision, quantization?: Quantization): Weights {
     return new Weights(new WeightSet(gpu, checkpoint, dtype, quantization), "", (path) => path);

@@ -152,6 +152,7 @@ function render(report: Report): string {
       "subgroups",
       adapter.subgroups ? `${yes(true)}, ${adapter.subgroupMinSize} to ${adapter.subgroupMaxSize} lanes` : yes(false),
     ]);
+    rows.push(["packed dot products", yes(adapter.packedDot)]);
     rows.push(["subgroup matrices", adapter.subgroupMatrices.map(showMatrix).join(", ") || yes(false)]);
     rows.push(["timestamps", yes(adapter.timestamps)], ["tuning", tuning ?? ""]);
   }

@@ -17,6 +17,7 @@ export const MODEL_FLAGS = {
   dtype: { type: "string" },
   quantize: { type: "string" },
   embeddings: { type: "string" },
+  activations: { type: "string" },
   "no-cache": { type: "boolean" },
   "no-autotune": { type: "boolean" },
   resize: { type: "string" },
@@ -29,6 +30,7 @@ export const MODEL_USAGE = `  --model DIR          checkpoint folder or address;
   --dtype f32|f16      precision; default: as stored, where the adapter can
   --quantize FORMAT    int4, int4-affine or int8: round the language model while it loads
   --embeddings FORMAT  what --quantize makes of the embedding and the output head; default int8
+  --activations int8   with rounded weights, let prompts round what these are multiplied with, where the GPU is faster so
   --no-cache           do not keep what --quantize made for the next start, nor use what was kept
   --no-autotune        do not time shaders on this GPU, nor use what was timed before
   --resize pad|crop    how an image becomes square; default: the checkpoint's way
@@ -43,6 +45,7 @@ export interface ModelValues {
   readonly dtype?: string;
   readonly quantize?: string;
   readonly embeddings?: string;
+  readonly activations?: string;
   readonly "no-cache"?: boolean;
   readonly "no-autotune"?: boolean;
   readonly resize?: string;
@@ -85,6 +88,7 @@ export async function loadFrom(values: ModelValues, options: Pick<LoadOptions, "
     dtype: choice("dtype", values.dtype, "f32", "f16"),
     quantize: choice("quantize", values.quantize, ...QUANT_FORMATS),
     embeddings: choice("embeddings", values.embeddings, ...QUANT_FORMATS),
+    activations: choice("activations", values.activations, "float", "int8"),
     cache: !values["no-cache"],
     autotune: !values["no-autotune"],
     resize: choice("resize", values.resize, "pad", "crop"),

@@ -119,7 +119,7 @@ async function plan(
       hint: "Start from the original: codes cannot be rounded again.",
     });
   }
-  const { weights } = assemble(Gpu.dry(), parts, "f32", formats);
+  const { weights } = assemble(Gpu.dry(), parts, "f32", { formats });
   const rounded = [...weights[0]!.rounded].map(([name, { format }]) => [name, format] as const);
   return { checkpoint, rounded: new Map(rounded) };
 }

@@ -14,6 +14,7 @@ import { Decoder } from "../models/decoder/decoder.ts";
 import { fastvithdConfig } from "../models/fastvithd/config.ts";
 import { FastViTHD } from "../models/fastvithd/tower.ts";
 import { type Eye, FastVLMModel } from "../models/fastvlm.ts";
+import type { Activations } from "../tensor/quantized.ts";
 
 /** A checkpoint and what it turned out to be. */
 export interface Part {
@@ -54,6 +55,12 @@ export function defaultDType({ checkpoint }: Part, gpu: Gpu): "f32" | "f16" {
   return gpu.adapter.f16 && stored.some(({ dtype }) => dtype !== "F32") ? "f16" : "f32";
 }
 
+/** What is rounded. */
+export interface Rounding {
+  readonly formats?: QuantFormats | undefined;
+  readonly activations?: Activations | undefined;
+}
+
 /** A model whose tensors are declared but not yet read. */
 export interface Assembled {
   readonly model: FastVLMModel;
@@ -64,12 +71,14 @@ export interface Assembled {
 /**
  * Declares the whole model: every constructor takes its tensors, which checks names, shapes and types against the headers.
  *
- * @param formats makes codes of the language model's matrices. Default: they stay as they are stored
+ * @param rounding.formats     makes codes of the language model's matrices. Default: they stay as they are stored
+ * @param rounding.activations what matrices of codes permit. Default "float"
  * @throws WeightError, ConfigError when parts are missing or do not fit each other
  */
-export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16", formats?: QuantFormats): Assembled {
+export function assemble(gpu: Gpu, parts: Parts, dtype: "f32" | "f16", rounding: Rounding = {}): Assembled {
   const cursors = new Map<Part, Weights>();
-  const quantization: Quantization | undefined = formats && { formats, run: quantizeRows };
+  const { formats, activations = "float" } = rounding;
+  const quantization: Quantization = { formats, activations, run: quantizeRows };
   const cursor = (part: Part): Weights => {
     const known = cursors.get(part) ?? Weights.of(gpu, part.checkpoint, dtype, quantization);
     cursors.set(part, known);

@@ -37,7 +37,7 @@ export class CodeCache {
     onWarning: (message: string) => void,
   ): Promise<CodeCache | undefined> {
     const { checkpoint } = parts.language;
-    const rounded = languageOf(assemble(Gpu.dry(), parts, "f32", formats).weights).rounded;
+    const rounded = languageOf(assemble(Gpu.dry(), parts, "f32", { formats }).weights).rounded;
     try {
       const file = await codesFile(checkpoint, rounded);
       if (file === undefined) return undefined;

@@ -109,7 +109,7 @@ async function placeModel(
 }
 
 async function place(gpu: Gpu, parts: Parts, imageSize: number, options: Placing): Promise<Assembled> {
-  const assembled = assemble(gpu, parts, options.dtype, options.formats);
+  const assembled = assemble(gpu, parts, options.dtype, options);
   const { signal, onProgress, onWarning = console.warn } = options;
   // Pipelines compile while weights arrive.
   const warm = rehearse(assembled.model, imageSize);

@@ -1,7 +1,7 @@
 import type { Folder } from "../../weights/folder.ts";
 import type { AdapterSummary } from "../gpu/device.ts";
 import type { Pixels } from "../image/pixels.ts";
-import type { QuantFormat } from "../tensor/quantized.ts";
+import type { Activations, QuantFormat } from "../tensor/quantized.ts";
 import type { VideoInput, VideoOptions } from "../video/types.ts";
 import type { Logprobs, SamplingOptions } from "./sampling.ts";
 import type { AnswerFormat } from "./structured.ts";
@@ -32,6 +32,12 @@ export interface LoadOptions {
    * with large vocabularies: 70 MB of FastVLM-0.5B. Default int8
    */
   readonly embeddings?: QuantFormat | undefined;
+  /**
+   * `int8` permits that matrices of codes are multiplied with inputs rounded to 8 bits, in prompts of more than 32 tokens: a quarter
+   * of the multiplications on GPUs that have such products but no matrices of halfs, which are most in browsers, for answers that
+   * differ a little more. Nothing changes elsewhere. Default `float`
+   */
+  readonly activations?: Activations | undefined;
   /**
    * Keeps what `quantize` made in the user's cache folder, so that the next start reads that and not the numbers. Node only.
    * Default true
