@@ -87,7 +87,7 @@ const WIDTHS = (["row_32", "row_256"] as const).flatMap((variant): QuantizedCase
   { variant, format: "int4", rows: 3, inputs: 288, outputs: 80, swiglu: true },
 ]);
 
-const VARIANTS = ["tile", "row", "lanes", "lanes_row"] as const;
+const VARIANTS = ["tile", "row", "lanes", "lanes_tall", "lanes_row"] as const;
 
 /** What each shader does with each format: odd numbers of groups, sizes that fill no tile, tensors that must be cut. */
 const FORCED: readonly QuantizedCase[] = (["int4", "int4-affine", "int8"] as const).flatMap((format) =>

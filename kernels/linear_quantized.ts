@@ -51,7 +51,7 @@ const lanes = defineKernel({
   source: new URL("../shaders/linear_quantized_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: OVERRIDES,
+  overrides: [...OVERRIDES, "TALL"],
   features: ["subgroups"],
 });
 
@@ -71,13 +71,17 @@ const BLOCK = 8;
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
+/** Rows that a lane computes in the shader for CPUs, and from how many on the taller one does not compute too many in vain. */
+const LANES_ROWS = { lanes: 8, lanes_tall: 16 } as const;
+const TALL_ROWS = 32;
+
 export type QuantizedVariant =
   | "tile"
   | MatrixVariant
   | keyof typeof ROW_SIZES
   | QuantizedTeamVariant
   | "dot"
-  | "lanes"
+  | keyof typeof LANES_ROWS
   | "lanes_row";
 
 export interface QuantizedOptions {
@@ -115,7 +119,8 @@ export function quantizedCandidates(
   const dot = quantizedDotCandidates(rows, adapter, activations);
   if (hasEightLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
-    return rows < 8 ? ["lanes", "row"] : ["lanes", ...dot];
+    if (rows < 8) return ["lanes", "row"];
+    return rows < TALL_ROWS ? ["lanes"] : ["lanes_tall", "lanes", ...dot];
   }
   const teams = quantizedTeamCandidates(rows, adapter);
   if (teams.length > 0) return [...dot, ...teams, rows < 8 ? "row" : "tile"];
@@ -281,8 +286,9 @@ function launch(
     linearQuantizedMatrix(variant, tensors, weight, first);
   } else if (variant === "tile") {
     tile.run(all, params, { workgroups: Math.ceil(outputs / 64) * Math.ceil(rows / 64), overrides });
-  } else if (variant === "lanes") {
-    lanes.run(all, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 8), overrides });
+  } else if (variant === "lanes" || variant === "lanes_tall") {
+    const workgroups = Math.ceil(outputs / 32) * Math.ceil(rows / LANES_ROWS[variant]);
+    lanes.run(all, params, { workgroups, overrides: { ...overrides, TALL: variant === "lanes_tall" } });
   } else {
     const constants = { VECTORS: inputs / 4 };
     lanesRow.run(all, params, { workgroups: Math.ceil(outputs / 32), overrides, constants });

@@ -1,12 +1,12 @@
 // y[r, o] = residual[r, o] + bias[o] + Σ_c x[r, c] · (scale[o, c/32] · code[o, c] + offset[o, c/32])
 //
-// For adapters with subgroups of exactly 8 lanes. A lane computes 8 rows × 4 outputs. It loads the codes of its 4 outputs by
-// vectors, turns 8 inputs' worth at a time (int8: 4) into numbers, and loads as many inputs of one row, which the others get by
-// shuffles.
+// For adapters with subgroups of exactly 8 lanes. A lane computes 8 or 16 rows × 4 outputs. It loads the codes of its 4 outputs by
+// vectors, turns 4 inputs' worth at a time into numbers, and loads as many inputs of one row or two, which the others get by shuffles.
 
 override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
 override HAS_BIAS: bool = false;
 override HAS_RESIDUAL: bool = false;
+override TALL: bool = false;  // 16 rows
 
 struct Params {
   rows: u32,     // R
@@ -62,6 +62,29 @@ fn multiply(v: vec4f, w: mat4x4f) -> vec4f {
   return v.x * w[0] + v.y * w[1] + v.z * w[2] + v.w * w[3];
 }
 
+alias Sums = array<vec4f, 16>;
+
+// Adds the products of 4 inputs of all rows: each lane holds those of one row, and of the row 8 below it.
+fn add(sums: ptr<function, Sums>, upper: vec4f, lower: vec4f, w: mat4x4f) {
+  (*sums)[0] += multiply(subgroupShuffle(upper, 0), w);
+  (*sums)[1] += multiply(subgroupShuffle(upper, 1), w);
+  (*sums)[2] += multiply(subgroupShuffle(upper, 2), w);
+  (*sums)[3] += multiply(subgroupShuffle(upper, 3), w);
+  (*sums)[4] += multiply(subgroupShuffle(upper, 4), w);
+  (*sums)[5] += multiply(subgroupShuffle(upper, 5), w);
+  (*sums)[6] += multiply(subgroupShuffle(upper, 6), w);
+  (*sums)[7] += multiply(subgroupShuffle(upper, 7), w);
+  if (!TALL) { return; }
+  (*sums)[8] += multiply(subgroupShuffle(lower, 0), w);
+  (*sums)[9] += multiply(subgroupShuffle(lower, 1), w);
+  (*sums)[10] += multiply(subgroupShuffle(lower, 2), w);
+  (*sums)[11] += multiply(subgroupShuffle(lower, 3), w);
+  (*sums)[12] += multiply(subgroupShuffle(lower, 4), w);
+  (*sums)[13] += multiply(subgroupShuffle(lower, 5), w);
+  (*sums)[14] += multiply(subgroupShuffle(lower, 6), w);
+  (*sums)[15] += multiply(subgroupShuffle(lower, 7), w);
+}
+
 @compute @workgroup_size(8)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -69,21 +92,16 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let part = group.y * groups.x + group.x;
-  let parts_down = (params.rows + 7) / 8;
-  let row = part % parts_down * 8;
+  let tall = select(8u, 16u, TALL);
+  let parts_down = (params.rows + tall - 1) / tall;
+  let row = part % parts_down * tall;
   let block = min(part / parts_down * 4 + vec4u(0, 1, 2, 3), vec4u((params.outputs + 7) / 8 - 1));
   let code = block * params.groups * select(8u, 16u, FORMAT == 2) + lane;
   let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane;
   let width = select(2u, 1u, FORMAT == 2);  // vectors of x per word
-  var at = min(row + lane, params.rows - 1) * (params.inputs / 4);
-  var sum0 = vec4f();
-  var sum1 = vec4f();
-  var sum2 = vec4f();
-  var sum3 = vec4f();
-  var sum4 = vec4f();
-  var sum5 = vec4f();
-  var sum6 = vec4f();
-  var sum7 = vec4f();
+  var upper = min(row + lane, params.rows - 1) * (params.inputs / 4);
+  var lower = min(row + lane + 8, params.rows - 1) * (params.inputs / 4);
+  var sums: Sums;
   for (var unit = 0u; unit < params.inputs / (16 * width); unit++) {
     let g = unit * width / 2;
     let t = transpose(mat4x2f(scale_of(scale.x, g), scale_of(scale.y, g), scale_of(scale.z, g), scale_of(scale.w, g)));
@@ -92,29 +110,14 @@ fn main(
     var w2 = codes[code.z + unit * 8];
     var w3 = codes[code.w + unit * 8];
     for (var i = 0u; i < 4; i++) {
-      let v = vec4f(x[at]);
       let a = weights(transpose(mat4x4f(low(w0.x), low(w1.x), low(w2.x), low(w3.x))), t);
-      sum0 += multiply(subgroupShuffle(v, 0), a);
-      sum1 += multiply(subgroupShuffle(v, 1), a);
-      sum2 += multiply(subgroupShuffle(v, 2), a);
-      sum3 += multiply(subgroupShuffle(v, 3), a);
-      sum4 += multiply(subgroupShuffle(v, 4), a);
-      sum5 += multiply(subgroupShuffle(v, 5), a);
-      sum6 += multiply(subgroupShuffle(v, 6), a);
-      sum7 += multiply(subgroupShuffle(v, 7), a);
+      add(&sums, vec4f(x[upper]), vec4f(x[lower]), a);
       if (FORMAT != 2) {
-        let u = vec4f(x[at + 1]);
         let b = weights(transpose(mat4x4f(high(w0.x), high(w1.x), high(w2.x), high(w3.x))), t);
-        sum0 += multiply(subgroupShuffle(u, 0), b);
-        sum1 += multiply(subgroupShuffle(u, 1), b);
-        sum2 += multiply(subgroupShuffle(u, 2), b);
-        sum3 += multiply(subgroupShuffle(u, 3), b);
-        sum4 += multiply(subgroupShuffle(u, 4), b);
-        sum5 += multiply(subgroupShuffle(u, 5), b);
-        sum6 += multiply(subgroupShuffle(u, 6), b);
-        sum7 += multiply(subgroupShuffle(u, 7), b);
+        add(&sums, vec4f(x[upper + 1]), vec4f(x[lower + 1]), b);
       }
-      at += width;
+      upper += width;
+      lower += width;
       w0 = w0.yzwx;
       w1 = w1.yzwx;
       w2 = w2.yzwx;
@@ -122,10 +125,10 @@ fn main(
     }
   }
   let column = part / parts_down * 32 + lane;
-  let sums = array(sum0, sum1, sum2, sum3, sum4, sum5, sum6, sum7);
-  for (var r = 0u; r < 8 && row + r < params.rows; r++) {
+  let all = sums;  // of which elements are chosen, which would keep the sums themselves in memory
+  for (var r = 0u; r < tall && row + r < params.rows; r++) {
     for (var j = 0u; j < 4; j++) {
-      if (column + j * 8 < params.outputs) { finish(row + r, column + j * 8, sums[r][j]); }
+      if (column + j * 8 < params.outputs) { finish(row + r, column + j * 8, all[r][j]); }
     }
   }
 }

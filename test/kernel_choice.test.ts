@@ -72,7 +72,8 @@ test("linear, quantised: matrices as well", () => {
 });
 
 test("linear, quantised: the same, whatever the number of inputs", () => {
-  assert.equal(quantizedCandidates({ rows: 288, inputs: 896, outputs: 96 }, eight)[0], "lanes");
+  assert.equal(quantizedCandidates({ rows: 288, inputs: 896, outputs: 96 }, eight)[0], "lanes_tall");
+  assert.equal(quantizedCandidates({ rows: 31, inputs: 896, outputs: 96 }, eight)[0], "lanes");
   assert.equal(quantizedCandidates({ rows: 1, inputs: 896, outputs: 96 }, eight)[0], "lanes_row");
   assert.equal(quantizedCandidates({ rows: 7, inputs: 896, outputs: 96 }, wide)[0], "team");
   assert.equal(quantizedCandidates({ rows: 7, inputs: 896, outputs: 96 }, DRY_ADAPTER)[0], "row");
@@ -84,7 +85,7 @@ test("linear, quantised: bytes for many rows where a matrix permits them, after 
   const [packed, packedEight] = [gpu, eight].map((adapter) => ({ ...adapter, packedDot: true }));
   assert.deepEqual(quantizedCandidates(shape, packed!, "int8"), ["dot", "tile"]);
   assert.deepEqual(quantizedCandidates(shape, { ...DRY_ADAPTER, packedDot: true }, "int8"), ["dot", "tile"]);
-  assert.deepEqual(quantizedCandidates(shape, packedEight!, "int8"), ["lanes", "dot"]);
+  assert.deepEqual(quantizedCandidates(shape, packedEight!, "int8"), ["lanes_tall", "lanes", "dot"]);
   for (const rows of [1, 7, 8, 32]) {
     for (const adapter of [packed!, packedEight!, { ...DRY_ADAPTER, packedDot: true }]) {
       const few = { ...shape, rows };
