@@ -107,6 +107,9 @@ test("pictures that a GPU resizes stay there, and leave nothing behind", async (
   const sets = [[large(1)], [large(1), file(120), large(99)]];
   const want = [];
   for (const images of sets) want.push((await ask(images)).tokens);
+  const clip = [{ type: "video", video: [large(1), large(50)] } as const];
+  const seen = () => resultOf(vlm.chat([{ role: "user", content: clip }], { maxTokens: 3 }));
+  const wanted = (await seen()).tokens;
   const { used } = gpu.memory;
   const read: number[] = [];
   gpu.readBytes = (tensor) => {
@@ -121,6 +124,8 @@ test("pictures that a GPU resizes stay there, and leave nothing behind", async (
       assert.ok(gpu.dispatches > dispatches);
     }
     await assert.rejects(ask([large(1), new Uint8Array(9)]), ImageError);
+    gpu.readBytes = readBytes; // frames come back: a clip may be long
+    assert.deepEqual((await seen()).tokens, wanted);
   } finally {
     Object.assign(gpu, { adapter, readBytes });
   }

@@ -120,7 +120,10 @@ export const decoderParameters = (config: DecoderConfig): { layers: number; head
   return { layers: layers * (D * (2 * heads + 2 * kvHeads) * headDim + 3 * D * I), head: vocabSize * D };
 };
 
-/** The language model over `tokens` new tokens after `past` known ones, and the logits of the last. */
+/**
+ * The language model over `tokens` new tokens after `past` known ones, and the logits of the last. Of the last layer, nobody needs
+ * more than keys and values of all tokens, and what becomes of the last.
+ */
 export function decoderWork(
   config: DecoderConfig,
   { tokens, past = 0 }: { tokens: number; past?: number },
@@ -128,10 +131,14 @@ export function decoderWork(
 ): Work {
   const { hiddenSize: D, heads, kvHeads, headDim, layers } = config;
   const parameters = decoderParameters(config);
+  const packed = D * (heads + 2 * kvHeads) * headDim; // parameters of a layer that make queries, keys and values
+  const rest = parameters.layers / layers - packed;
+  const products = tokens * (parameters.layers - rest) + rest;
   const seen = tokens * past + (tokens * (tokens + 1)) / 2; // pairs of query and key
+  const pairs = (layers - 1) * seen + past + tokens;
   const keyBytes = 2 * layers * kvHeads * headDim * cache;
   return {
-    flops: 2 * tokens * parameters.layers + 4 * layers * heads * headDim * seen + 2 * parameters.head,
+    flops: 2 * products + 4 * heads * headDim * pairs + 2 * parameters.head,
     bytes: parameters.layers * weight + parameters.head * table + tokens * D * table + keyBytes * (past + tokens),
   };
 }

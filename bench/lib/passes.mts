@@ -42,7 +42,7 @@ export async function seeMs(model: FastVLMModel, size: number): Promise<number> 
 /** Reads the embeddings [T, D] into the empty cache and chooses the next token. */
 export async function prefillMs(model: FastVLMModel, cache: KvCache, x: Tensor): Promise<number> {
   const { gpu, decoder } = model;
-  const { T, D } = x.dims("T D");
+  const { T } = x.dims("T D");
   const part = partOf(model);
   cache.length = 0;
   cache.reserve(T);
@@ -50,15 +50,14 @@ export async function prefillMs(model: FastVLMModel, cache: KvCache, x: Tensor):
   await gpu.settled();
   const started = performance.now();
   const token = gpu.scope(() => {
-    const last = x.like([1, D]);
+    let token: Tensor | undefined;
     for (let from = 0; from < T; from += part) {
-      gpu.scope(() => {
-        const h = decoder.forward(x.rows(from, Math.min(T, from + part)), cache, T);
-        gpu.copy(h.rows(h.shape[0]! - 1, h.shape[0]!), last);
-        return undefined;
+      token = gpu.scope(() => {
+        const last = decoder.last(x.rows(from, Math.min(T, from + part)), cache, T);
+        return from + part < T ? undefined : argmax(decoder.logits(last), decoder.config.vocabSize);
       });
     }
-    return gpu.keep(argmax(decoder.logits(last), decoder.config.vocabSize));
+    return gpu.keep(token!);
   });
   await gpu.readU32(token);
   const ms = performance.now() - started;

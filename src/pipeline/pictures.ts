@@ -1,12 +1,12 @@
 import type { Pixels } from "../image/pixels.ts";
-import { checkImageSize, planResize, preprocess } from "../image/preprocess.ts";
+import { checkImageSize, planResize } from "../image/preprocess.ts";
 import { gridFor, readVideo } from "../video/read.ts";
 import type { VideoInput, VideoOptions } from "../video/types.ts";
 import { dataUrlBytes, isDataUrl } from "./data_url.ts";
 import { decodeFile, readSource } from "./image_file.ts";
 import type { Loaded } from "./load.ts";
 import { fingerprint, Picture, type Square } from "./picture.ts";
-import { resizePicture } from "./resize.ts";
+import { resizePicture, resizeToBytes } from "./resize.ts";
 import type { ImageInput } from "./types.ts";
 
 /** The picture that an image becomes; nothing is read yet. */
@@ -38,7 +38,7 @@ export function pictureOf(loaded: Loaded, image: ImageInput): Picture {
 
 /** The frames of a video as pictures, and when each is shown, in seconds. The video is read at once. */
 export async function framesOf(
-  { model, imageSize, resize: mode }: Loaded,
+  { gpu, model, imageSize, resize: mode }: Loaded,
   video: VideoInput,
   options: VideoOptions,
   signal: AbortSignal | undefined,
@@ -48,8 +48,8 @@ export async function framesOf(
   const tokens = model.imageTokens(side, side, pool);
   const input = typeof video === "string" && isDataUrl(video) ? dataUrlBytes(video) : video;
   // Frames are made small as they come: a clip's frames at full size may not fit the memory.
-  const finish = (frame: Pixels): Pixels => {
-    const data = preprocess(frame, planResize(frame.width, frame.height, { mode, size: side }));
+  const finish = async (frame: Pixels): Promise<Pixels> => {
+    const data = await resizeToBytes(gpu, frame, planResize(frame.width, frame.height, { mode, size: side }));
     return { width: side, height: side, data };
   };
   const pictures: Picture[] = [];

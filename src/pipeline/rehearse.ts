@@ -26,9 +26,9 @@ export async function rehearse(
   for (const tokens of passes) decoder.rope.table(tokens); // uploads, which a rehearsal cannot
   await gpu.rehearse(() => {
     for (const tokens of passes) {
-      const cache = decoder.cache(tokens, model.dtype);
-      const h = decoder.forward(decoder.embed(gpu.empty([tokens], "u32")), cache);
-      argmax(decoder.logits(h.rows(0, 1)), 1);
+      const x = decoder.embed(gpu.empty([tokens], "u32"));
+      decoder.forward(x, decoder.cache(tokens, model.dtype)); // answers decoded together
+      argmax(decoder.logits(decoder.last(x, decoder.cache(tokens, model.dtype))), 1); // a prompt
     }
     if (model.eye) {
       const shape = [1, imageSize, imageSize, 3];

@@ -3,7 +3,7 @@ import type { AdapterSummary } from "../gpu/device.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { type PreprocessPlan, preprocess } from "../image/preprocess.ts";
-import { BYTES, type Tensor } from "../tensor/tensor.ts";
+import { BYTES, Tensor } from "../tensor/tensor.ts";
 import type { Square } from "./picture.ts";
 import { writeBytes } from "./pixels.ts";
 
@@ -37,6 +37,15 @@ export function rehearseResize(gpu: Gpu): void {
 /** Resizes a picture as planned, wherever that is faster: the bytes are the same. */
 export function resizePicture(gpu: Gpu, pixels: Pixels, plan: PreprocessPlan): Square {
   return resizesOnGpu(gpu, plan) ? preprocessOnGpu(gpu, pixels, plan) : preprocess(pixels, plan);
+}
+
+/** The same, on the host wherever it was done. */
+export async function resizeToBytes(gpu: Gpu, pixels: Pixels, plan: PreprocessPlan): Promise<Uint8Array<ArrayBuffer>> {
+  const square = resizePicture(gpu, pixels, plan);
+  if (!(square instanceof Tensor)) return square;
+  const read = gpu.readBytes(square);
+  gpu.release(square);
+  return new Uint8Array(await read);
 }
 
 /**

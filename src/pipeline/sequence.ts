@@ -158,11 +158,8 @@ export class Sequence {
     choose: (logits: Tensor) => void,
   ): undefined {
     const { decoder } = this.#model;
-    const h = decoder.forward(this.#embed(from, to, features), this.cache, this.#length);
-    if (to < this.#length) return;
-    const last = h.like([1, h.shape[1]!]);
-    this.#gpu.copy(h.rows(to - from - 1, to - from), last);
-    choose(this.#gpu.mark("logits", decoder.logits(last)));
+    const last = decoder.last(this.#embed(from, to, features), this.cache, this.#length);
+    if (to === this.#length) choose(this.#gpu.mark("logits", decoder.logits(last)));
   }
 
   /** Embeddings [to - from, D] of a stretch of the context. */

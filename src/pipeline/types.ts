@@ -168,9 +168,9 @@ export interface Usage {
 export interface Timings {
   /** Opening the checkpoint, reading the weights, compiling. */
   readonly load: number;
-  /** Making the prompt; reading, decoding and resizing the images. */
+  /** Making the prompt; reading and decoding the images, and resizing them where the CPU does that. */
   readonly preprocess: number;
-  /** Tower and connector. */
+  /** Tower and connector, and resizing where the GPU does that. */
   readonly vision: number;
   /** The language model's pass over what is new of the prompt, up to the first token. */
   readonly prefill: number;

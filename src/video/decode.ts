@@ -12,7 +12,7 @@ type Mediabunny = typeof import("mediabunny");
 /** What is wanted of a video file. */
 export interface ClipRequest extends Choice {
   /** Applied to each frame as it comes, so that a long clip's frames need not all be held in full size. */
-  readonly finish: (frame: Pixels) => Pixels;
+  readonly finish: (frame: Pixels) => Pixels | Promise<Pixels>;
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -80,7 +80,7 @@ async function readClip(
     try {
       // A decoder that has lost its way shows the frame before.
       if (Math.abs(sample.timestamp - wanted[frames.length]!) > 1e-3) throw damaged(chosen[frames.length]!);
-      frames.push(request.finish(await pixelsOf(sample)));
+      frames.push(await request.finish(await pixelsOf(sample)));
     } finally {
       sample.close();
     }

@@ -19,7 +19,7 @@ export async function readVideo(
   input: VideoInput,
   options: VideoOptions = {},
   signal?: AbortSignal,
-  finish: (frame: Pixels) => Pixels = (frame) => frame,
+  finish: (frame: Pixels) => Pixels | Promise<Pixels> = (frame) => frame,
 ): Promise<Clip> {
   const request = { ...checkChoice(options), finish, onProgress: options.onProgress };
   const fps = options.fps ?? 1;
@@ -44,7 +44,7 @@ async function readImages(
     const image = images[index]!;
     const bytes = typeof image === "string" ? await readSource(image, signal) : image;
     const frame = bytes instanceof Uint8Array ? await decodeFile(bytes, image, { orientation: true }) : bytes;
-    frames.push(finish(frame));
+    frames.push(await finish(frame));
     onProgress?.(frames.length, chosen.length);
   }
   return { frames, seconds: chosen.map((index) => times[index]!) };

@@ -7,7 +7,7 @@ import type { Matrix } from "../../tensor/quantized.ts";
 import { type DType, expectShape, type Tensor } from "../../tensor/tensor.ts";
 import type { DecoderConfig } from "./config.ts";
 import { KvCache } from "./kv_cache.ts";
-import { DecoderLayer, type Rows } from "./layer.ts";
+import { DecoderLayer, lastRow, type Rows } from "./layer.ts";
 import { RopeTables } from "./rope.ts";
 
 /** Consecutive rows of a pass that continue one sequence. */
@@ -74,12 +74,27 @@ export class Decoder {
   }
 
   /**
+   * Embeddings [T, D] → the hidden state of the last token, [1, D]; appends T tokens to the cache. Of the last layer, only what
+   * that takes is computed.
+   *
+   * @param contextLength tokens that will be in the cache once the whole prompt is read
+   */
+  last(x: Tensor, cache: KvCache, contextLength?: number): Tensor {
+    return this.#pass(x, [{ cache, tokens: x.dims("T D").T, contextLength }], true);
+  }
+
+  /**
    * The rows of several sequences in one pass: [R, D] → hidden states [R, D], each row as if its sequence ran alone. Caches
    * must have room, and rope tables must have been made: neither is possible within a pass.
    *
    * @param spans one after another, R rows in all
    */
   forwardSpans(x: Tensor, spans: readonly Span[]): Tensor {
+    return this.#pass(x, spans, false);
+  }
+
+  /** @param last only the last row is wanted, of a single span */
+  #pass(x: Tensor, spans: readonly Span[], last: boolean): Tensor {
     let row = 0;
     const sequences = spans.map(({ cache, tokens, contextLength = cache.length + tokens }) => {
       const rope = this.rope.table(contextLength);
@@ -87,16 +102,17 @@ export class Decoder {
       return { cache, rows: { rope, start: cache.length, row: row - tokens, tokens } };
     });
     expectShape("decoder: x", x, [row, this.config.hiddenSize]);
+    const { recorder } = this.#gpu;
+    // A recorder wants to see every row.
+    const isShort = last && row > 1 && !recorder;
     const layers = this.#layers.map((layer, i) => (h: Tensor) => {
-      return layer.forward(
-        h,
-        sequences.map(({ cache, rows }): Rows => ({ ...rows, ...cache.layer(i) })),
-      );
+      const own = sequences.map(({ cache, rows }): Rows => ({ ...rows, ...cache.layer(i) }));
+      return isShort && i === this.#layers.length - 1 ? layer.last(h, own[0]!) : layer.forward(h, own);
     });
     const h = this.#gpu.through(x, layers);
     for (const { cache, rows } of sequences) cache.length += rows.tokens;
-    if (this.#gpu.recorder) this.#gpu.mark("final_norm", rmsNorm(h, this.#norm.weight, this.#norm.eps));
-    return h;
+    if (recorder) this.#gpu.mark("final_norm", rmsNorm(h, this.#norm.weight, this.#norm.eps));
+    return last && !isShort ? lastRow(h) : h;
   }
 
   /** Hidden states [T, D], which the last norm is taken of, → logits f32 [T, V] */

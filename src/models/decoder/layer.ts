@@ -1,5 +1,7 @@
+import { causalAttention } from "../../../kernels/causal_attention.ts";
 import { linear, linearSwiglu } from "../../../kernels/linear.ts";
 import { type Norm, rmsNorm } from "../../../kernels/rms_norm.ts";
+import { ropeAndCache } from "../../../kernels/rope_kv.ts";
 import { rotaryAttention } from "../../../kernels/rotary_attention.ts";
 import { swiglu } from "../../../kernels/swiglu.ts";
 import type { Weights } from "../../../weights/weights.ts";
@@ -48,7 +50,16 @@ export class DecoderLayer {
     const { gpu } = x;
     gpu.mark(`${this.#name}.in`, x);
     const h = this.#attention.forward(this.#normed("input_layernorm", x, this.#norm1), x, sequences);
-    return gpu.mark(
+    return this.#rest(h);
+  }
+
+  /** [T, D] → [1, D], the last row of what `forward` gives: all rows get into the cache, and only the last looks at it. */
+  last(x: Tensor, sequence: Rows): Tensor {
+    return this.#rest(this.#attention.last({ x, norm: this.#norm1 }, x, sequence));
+  }
+
+  #rest(h: Tensor): Tensor {
+    return h.gpu.mark(
       `${this.#name}.out`,
       this.#mlp.forward(this.#normed("post_attention_layernorm", h, this.#norm2), h),
     );
@@ -111,6 +122,26 @@ class Attention {
     gpu.mark(`${this.#name}.attn_out`, mixed);
     return linear(mixed, this.#out, { residual });
   }
+
+  /** [T, D] → [1, D], of the last row */
+  last({ x, norm }: Normed, residual: Tensor, { rope, keys, values, start, row, tokens }: Rows): Tensor {
+    const { heads, kvHeads, headDim, rotaryDim } = this.#config;
+    const qkv = linear(x, this.#qkv, { norm, bias: this.#bias }); // [T, (N + 2·Nkv)·Dh]
+    const mixed = qkv.like([qkv.shape[0]!, heads * headDim]);
+    const layout = { heads, kvHeads, headDim, rotaryDim, start, row, tokens };
+    ropeAndCache(qkv, rope, keys, values, layout);
+    const before = tokens - 1;
+    causalAttention(qkv, keys, values, { ...layout, start: start + before, row: row + before, tokens: 1 }, mixed);
+    return linear(lastRow(mixed), this.#out, { residual: lastRow(residual) }); // [1, D]
+  }
+}
+
+/** [T, C] → [1, C], in memory of its own: offsets into a tensor must suit the adapter. */
+export function lastRow(x: Tensor): Tensor {
+  const { T, C } = x.dims("T C");
+  const last = x.like([1, C]);
+  x.gpu.copy(x.rows(T - 1, T), last);
+  return last;
 }
 
 /** SwiGLU feed-forward (arXiv 2002.05202): `down(up(x) · silu(gate(x)))`. */
