@@ -231,7 +231,7 @@ function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions)
   });
 }
 
-export interface LinearTensors {
+interface LinearTensors {
   readonly x: Tensor;
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;

@@ -123,9 +123,9 @@ export function quantizedCandidates(
     return rows < TALL_ROWS ? ["lanes"] : ["lanes_tall", "lanes", ...dot];
   }
   const teams = quantizedTeamCandidates(rows, adapter);
-  if (teams.length > 0) return [...dot, ...teams, rows < 8 ? "row" : "tile"];
+  if (teams.length > 0) return [...teams, rows < 8 ? "row" : "tile"];
   if (rows < 8) return ["row", "row_32", "row_256", ...(rows > 1 ? (["tile"] as const) : [])];
-  return rows <= 32 ? [...dot, "tile", "row"] : [...dot, "tile"];
+  return rows <= 32 ? ["tile", "row"] : [...dot, "tile"];
 }
 
 /**

@@ -23,17 +23,16 @@ const dot = defineKernel({
 });
 
 /**
- * Fewer rows keep their inputs as they are: memory is what they wait for, and answers that are decoded together must be what each
- * would be alone.
+ * Fewer rows keep their inputs as they are: as many answers are decoded together at most, and each must be what it would be alone.
  */
-const MIN_ROWS = 33;
+export const MIN_DOT_ROWS = 65;
 
 /** `["dot"]` where inputs of this many rows may be rounded to bytes, and WGSL multiplies those. */
 export const quantizedDotCandidates = (
   rows: number,
   adapter: AdapterSummary,
   activations: Activations,
-): readonly "dot"[] => (activations === "int8" && adapter.packedDot && rows >= MIN_ROWS ? ["dot"] : []);
+): readonly "dot"[] => (activations === "int8" && adapter.packedDot && rows >= MIN_DOT_ROWS ? ["dot"] : []);
 
 /**
  * One dispatch of `linearQuantized`, behind one that rounds its inputs; shapes have been checked.

@@ -5,9 +5,11 @@ import { pickAttention } from "../kernels/attention.ts";
 import { pickCausalAttention } from "../kernels/causal_attention.ts";
 import { linearCandidates } from "../kernels/linear.ts";
 import { quantizedCandidates } from "../kernels/linear_quantized.ts";
+import { MIN_DOT_ROWS } from "../kernels/linear_quantized_dot.ts";
 import { pickRmsNorm } from "../kernels/rms_norm.ts";
 import { pickRotaryAttention } from "../kernels/rotary_attention.ts";
 import { DRY_ADAPTER } from "../src/gpu/device.ts";
+import { MAX_BATCH } from "../src/pipeline/scheduler.ts";
 
 const eight = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 8 };
 const wide = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 32, subgroupMaxSize: 32 };
@@ -86,7 +88,7 @@ test("linear, quantised: bytes for many rows where a matrix permits them, after 
   assert.deepEqual(quantizedCandidates(shape, packed!, "int8"), ["dot", "tile"]);
   assert.deepEqual(quantizedCandidates(shape, { ...DRY_ADAPTER, packedDot: true }, "int8"), ["dot", "tile"]);
   assert.deepEqual(quantizedCandidates(shape, packedEight!, "int8"), ["lanes_tall", "lanes", "dot"]);
-  for (const rows of [1, 7, 8, 32]) {
+  for (const rows of [1, 7, 8, 32, MAX_BATCH]) {
     for (const adapter of [packed!, packedEight!, { ...DRY_ADAPTER, packedDot: true }]) {
       const few = { ...shape, rows };
       assert.deepEqual(quantizedCandidates(few, adapter, "int8"), quantizedCandidates(few, adapter));
@@ -99,6 +101,7 @@ test("linear, quantised: bytes for many rows where a matrix permits them, after 
       "without the feature",
     );
   }
+  assert.equal(MIN_DOT_ROWS, MAX_BATCH + 1, "answers that are decoded together are not rounded");
   const both = { ...matrices, packedDot: true };
   assert.deepEqual(quantizedCandidates(shape, both, "int8"), quantizedCandidates(shape, both));
   assert.equal(quantizedCandidates({ ...shape, outputs: 90 }, both, "int8")[0], "dot");

@@ -16,8 +16,11 @@ import type { StoredTensor } from "./safetensors.ts";
 /** What a matrix is for: `table` are the embedding and the head. */
 export type MatrixRole = "linear" | "table";
 
-/** The format of each kind of matrix. */
-export type QuantFormats = Readonly<Record<MatrixRole, QuantFormat>>;
+/** The format of each kind of matrix. Without a `table`, numbers become int8, and codes are taken as they are. */
+export interface QuantFormats {
+  readonly linear: QuantFormat;
+  readonly table?: QuantFormat | undefined;
+}
 
 /** How matrices of numbers become codes while they are loaded, and what all matrices of codes permit. */
 export interface Quantization {

@@ -78,10 +78,11 @@ export class WeightSet {
     role: MatrixRole,
   ): Matrix {
     const [O = 0, C = 0] = shape;
-    const wanted = this.#quantization?.formats?.[role];
+    const formats = this.#quantization?.formats;
     if (names.some(([path]) => this.checkpoint.tensors.has(companions(path).scales))) {
-      return this.#declareStored(names, [O, C], wanted);
+      return this.#declareStored(names, [O, C], formats?.[role]);
     }
+    const wanted = formats && (formats[role] ?? "int8");
     if (!wanted || C % GROUP !== 0) return this.declare(names, shape, undefined, {});
     const sources = names.map(([path, stored]) => this.#take(path, stored)).filter((source) => source !== undefined);
     const matrix = this.#make(wanted, [O, C]);

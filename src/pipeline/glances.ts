@@ -12,6 +12,8 @@ export class Glances {
   readonly #vision: Vision;
   /** Pictures that have been read since the last look began. */
   #ready: Picture[] = [];
+  /** Of all that have been read. */
+  readonly #keys = new Set<string>();
   #look: Promise<void> | undefined;
   /** Tokens of looks that have ended, which stay on the GPU until `release`. */
   readonly #found: ReadonlyMap<string, Tensor>[] = [];
@@ -20,13 +22,18 @@ export class Glances {
     this.#vision = vision;
   }
 
-  /** Learns the keys of pictures, and decodes those that have not been seen. Those whose pixels are at hand already are left to be looked at together, later. */
+  /**
+   * Learns the keys of pictures, and decodes those that have not been seen. Those whose pixels are at hand already are left to be
+   * looked at together, later.
+   */
   async read(pictures: readonly Picture[], signal?: AbortSignal): Promise<void> {
     for (const picture of pictures) {
       if (picture.isKnown) continue;
       if (!picture.hasPixels) await this.#begin(signal);
       await picture.read(signal);
-      if (!this.#vision.cache.has(picture.key)) await picture.pixels(signal);
+      const isSeen = this.#keys.has(picture.key) || this.#vision.cache.has(picture.key);
+      this.#keys.add(picture.key);
+      if (!isSeen) await picture.pixels(signal);
       this.#ready.push(picture);
     }
   }

@@ -4,6 +4,7 @@ import { AdapterError, InputError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { checkImageSize } from "../image/preprocess.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
+import { QUANT_FORMATS } from "../tensor/quantized.ts";
 import { type Assembled, assemble, defaultDType, openParts, type Parts } from "./assemble.ts";
 import { CodeCache, type Keeping } from "./code_cache.ts";
 import { openFolders } from "./folders.ts";
@@ -76,12 +77,20 @@ function checkDType(gpu: Gpu, dtype: "f32" | "f16"): "f32" | "f16" {
 }
 
 /** What the language model's matrices become; undefined when they stay as they are stored. */
-function formatsOf({ quantize, embeddings }: LoadOptions): QuantFormats | undefined {
-  if (quantize) return { linear: quantize, table: embeddings ?? "int8" };
+function formatsOf({ quantize, embeddings, activations }: LoadOptions): QuantFormats | undefined {
+  checkName("quantize", quantize, QUANT_FORMATS);
+  checkName("embeddings", embeddings, QUANT_FORMATS);
+  checkName("activations", activations, ["float", "int8"]);
+  if (quantize) return { linear: quantize, table: embeddings };
   if (embeddings === undefined) return undefined;
   throw new InputError(`embeddings: ${embeddings} was asked for without quantize`, {
     hint: "Say what the other matrices become, as in --quantize int4 --embeddings int4.",
   });
+}
+
+function checkName(option: string, value: string | undefined, names: readonly string[]): void {
+  if (value === undefined || names.includes(value)) return;
+  throw new InputError(`${option}: expected ${names.join(", ")}, got ${value}`);
 }
 
 type Placing = LoadOptions & { readonly dtype: "f32" | "f16"; readonly formats: QuantFormats | undefined };

@@ -3,9 +3,12 @@ import { scaleBytes } from "../../kernels/scale_bytes.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import { rehearseResize } from "./resize.ts";
+import { MAX_BATCH } from "./scheduler.ts";
 
 /** Prompt lengths that pipelines are compiled for: one of each class of rows that prompts fall in; no LongRoPE switch is so early. */
 const LENGTHS = [64, 16, 8, 4, 2, 1];
+/** GPUs tell more of them apart: a few hundred rows fill some, and a thousand all. */
+const GPU_LENGTHS = [1024, 288, ...LENGTHS];
 
 /** Passes that shaders are timed for: decoding, a picture with a question, and answers decoded together. */
 export const TUNED_LENGTHS = [1, 288, 2, 4, 8, 16, 32];
@@ -19,7 +22,7 @@ export const TUNED_LENGTHS = [1, 288, 2, 4, 8, 16, 32];
 export async function rehearse(
   model: FastVLMModel,
   imageSize: number,
-  lengths: readonly number[] = LENGTHS,
+  lengths: readonly number[] = model.gpu.adapter.software ? LENGTHS : GPU_LENGTHS,
 ): Promise<void> {
   const { gpu, decoder } = model;
   const passes = lengths.filter((tokens) => tokens <= decoder.config.maxPositions);
@@ -27,7 +30,8 @@ export async function rehearse(
   await gpu.rehearse(() => {
     for (const tokens of passes) {
       const x = decoder.embed(gpu.empty([tokens], "u32"));
-      decoder.forward(x, decoder.cache(tokens, model.dtype)); // answers decoded together
+      const h = decoder.forward(x, decoder.cache(tokens, model.dtype));
+      if (tokens <= MAX_BATCH) argmax(decoder.logits(h), tokens); // answers decoded together
       argmax(decoder.logits(decoder.last(x, decoder.cache(tokens, model.dtype))), 1); // a prompt
     }
     if (model.eye) {

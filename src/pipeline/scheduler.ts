@@ -25,7 +25,7 @@ interface Waiting {
 }
 
 /** Answers that are decoded in one pass, at most. */
-const MAX_BATCH = 64;
+export const MAX_BATCH = 64;
 const BINDING_ALIGNMENT = 256;
 
 /**

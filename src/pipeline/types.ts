@@ -33,7 +33,7 @@ export interface LoadOptions {
    */
   readonly embeddings?: QuantFormat | undefined;
   /**
-   * `int8` permits that matrices of codes are multiplied with inputs rounded to 8 bits, in prompts of more than 32 tokens: a quarter
+   * `int8` permits that matrices of codes are multiplied with inputs rounded to 8 bits, in prompts of more than 64 tokens: a quarter
    * of the multiplications on GPUs that have such products but no matrices of halfs, which are most in browsers, for answers that
    * differ a little more. Nothing changes elsewhere. Default `float`
    */
@@ -65,7 +65,10 @@ export interface LoadOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-/** An image: encoded bytes, a path, a web address, a `data:` URL, or decoded RGB pixels. */
+/**
+ * An image: encoded bytes, a path, a web address, a `data:` URL, or decoded RGB pixels. Bytes and pixels must stay as they are until
+ * the answer has ended.
+ */
 export type ImageInput = string | Uint8Array<ArrayBuffer> | Pixels;
 
 /**
@@ -168,7 +171,7 @@ export interface Usage {
 export interface Timings {
   /** Opening the checkpoint, reading the weights, compiling. */
   readonly load: number;
-  /** Making the prompt; reading and decoding the images, and resizing them where the CPU does that. */
+  /** Making the prompt; reading and decoding the images, and resizing those that the CPU resizes, and clips. */
   readonly preprocess: number;
   /** Tower and connector, and resizing where the GPU does that. */
   readonly vision: number;

@@ -57,7 +57,7 @@ export class Vision {
 
   /** The same, as soon as the last look has been submitted. */
   async look(pictures: readonly Picture[], options: SeeOptions = {}): Promise<Look> {
-    const unique = [...new Map(pictures.map((picture) => [picture.key, picture])).values()];
+    const unique = pictures.filter((picture, i) => pictures.findIndex(({ key }) => key === picture.key) === i);
     const found = new Map<string, Tensor>();
     if (unique.length === 0) return { tokens: found, seen: Promise.resolve() };
     const look = this.#turn.then(() => this.#lookAtAll(unique, found, options));
@@ -124,6 +124,7 @@ export class Vision {
     for (const picture of batch) squares.push(await picture.pixels(signal));
     signal?.throwIfAborted();
     const input = pixelsOf(this.#gpu, squares, side, this.#model.dtype);
+    for (const picture of batch) picture.dropPixels();
     const results: [string, Tensor][] = [];
     try {
       during(() => {
