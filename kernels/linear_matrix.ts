@@ -4,7 +4,7 @@ import type { Tensor } from "../src/tensor/tensor.ts";
 import { ACTIVATIONS, type Activation } from "./activations.ts";
 import { halfRows } from "./half_rows.ts";
 import { isMatrix, MATRIX_SPLITS, type MatrixVariant, matrixCandidates, partsOf, tilesOf } from "./matrices.ts";
-import { sumParts } from "./sum_parts.ts";
+import { inParts } from "./sum_parts.ts";
 
 const SPEC = {
   buffers: {
@@ -73,6 +73,9 @@ interface Tensors {
   readonly y: Tensor;
 }
 
+/** What `sumParts` does instead. */
+const NO_EPILOGUE = { bias: undefined, scale: undefined, residual: undefined, factor: undefined };
+
 /** One product of `linear`; shapes have been checked. `first` is the output that the weight's first row belongs to. */
 export function linearMatrix(
   variant: ManyMatrices,
@@ -83,8 +86,19 @@ export function linearMatrix(
   const { outputs } = tensors.weight.dims("outputs inputs");
   const { stride } = tensors.y.dims("rows stride");
   const { rows: halves, factor } = halfRows(tensors.x);
+  const vectors = inputs / VECTOR;
+  const workgroups = tilesOf(rows, outputs);
   if (variant === "matrix_parts") {
-    inParts({ ...tensors, x: halves }, factor, { first, activation });
+    const part = Math.ceil(vectors / partsOf({ rows, inputs, outputs }) / SLICE) * SLICE;
+    const parts = Math.ceil(vectors / part);
+    const { weight, y, bias, scale, residual } = tensors;
+    inParts(y, { parts, outputs }, { factor, bias, activation, scale, residual, first }, (sums) => {
+      square.run(
+        { ...NO_EPILOGUE, x: halves, weight, y: sums },
+        { rows, inputs, outputs, first: 0, stride: outputs, part },
+        { workgroups: [workgroups, 1, parts], constants: { SPLIT: MATRIX_SPLITS[variant] } },
+      );
+    });
     return;
   }
   const all = { ...tensors, x: halves, factor };
@@ -100,30 +114,6 @@ export function linearMatrix(
     wide.run(all, params, { workgroups: tilesOf(rows, outputs, WIDE_SIDE), overrides });
   } else {
     const constants = { SPLIT: MATRIX_SPLITS[variant] };
-    square.run(all, { ...params, part: inputs / VECTOR }, { workgroups: tilesOf(rows, outputs), overrides, constants });
+    square.run(all, { ...params, part: vectors }, { workgroups, overrides, constants });
   }
-}
-
-/** Workgroups add up a part of the inputs each; a second run adds the parts and does the rest. */
-function inParts(
-  { x, weight, bias, scale, residual, y }: Tensors,
-  factor: Tensor | undefined,
-  { first, activation }: { readonly first: number; readonly activation: Activation },
-): void {
-  const { rows, inputs } = x.dims("rows inputs");
-  const { outputs } = weight.dims("outputs inputs");
-  const vectors = inputs / VECTOR;
-  const part = Math.ceil(vectors / partsOf({ rows, inputs, outputs }) / SLICE) * SLICE;
-  const parts = Math.ceil(vectors / part);
-  const { gpu } = x;
-  gpu.scope(() => {
-    const sums = gpu.empty([parts, rows, outputs], "f32");
-    square.run(
-      { x, weight, bias: undefined, scale: undefined, residual: undefined, y: sums, factor: undefined },
-      { rows, inputs, outputs, first: 0, stride: outputs, part },
-      { workgroups: [tilesOf(rows, outputs), 1, parts], constants: { SPLIT: 1 } },
-    );
-    sumParts(sums, y, { factor, bias, activation, scale, residual, first });
-    return undefined;
-  });
 }

@@ -1,5 +1,5 @@
 import { fromHalf } from "../src/tensor/half.ts";
-import { GROUP, type QuantFormat, QuantizedTensor, quantLayout } from "../src/tensor/quantized.ts";
+import { GROUP, QUANT_FORMATS, type QuantFormat, QuantizedTensor, quantLayout } from "../src/tensor/quantized.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { interleave, quantize } from "../weights/quant.ts";
 import { type AnySuite, defineSuite, f32, type HostTensor, scaled, u32 } from "./case.ts";
@@ -74,12 +74,10 @@ const CASES: readonly QuantizedCase[] = [
 ];
 
 /** The fused gate: whole blocks, an odd number of them, and a last workgroup that is not full. */
-const GATED: readonly QuantizedCase[] = (["int4", "int4-affine", "int8"] as const).flatMap(
-  (format): QuantizedCase[] => [
-    { variant: "row", format, rows: 3, inputs: 96, outputs: 80, swiglu: true },
-    { variant: "lanes_row", format, rows: 1, inputs: 96, outputs: 80, swiglu: true, wide: true },
-  ],
-);
+const GATED: readonly QuantizedCase[] = QUANT_FORMATS.flatMap((format): QuantizedCase[] => [
+  { variant: "row", format, rows: 3, inputs: 96, outputs: 80, swiglu: true },
+  { variant: "lanes_row", format, rows: 1, inputs: 96, outputs: 80, swiglu: true, wide: true },
+]);
 
 /** Other widths of workgroups: fewer threads than a row has parts, and more. */
 const WIDTHS = (["row_32", "row_256"] as const).flatMap((variant): QuantizedCase[] => [
@@ -90,7 +88,7 @@ const WIDTHS = (["row_32", "row_256"] as const).flatMap((variant): QuantizedCase
 const VARIANTS = ["tile", "row", "lanes", "lanes_tall", "lanes_row"] as const;
 
 /** What each shader does with each format: odd numbers of groups, sizes that fill no tile, tensors that must be cut. */
-const FORCED: readonly QuantizedCase[] = (["int4", "int4-affine", "int8"] as const).flatMap((format) =>
+const FORCED: readonly QuantizedCase[] = QUANT_FORMATS.flatMap((format) =>
   VARIANTS.flatMap((variant): QuantizedCase[] => {
     const wide = variant === "lanes_row"; // which takes no halves
     const rows = wide ? 1 : 13;

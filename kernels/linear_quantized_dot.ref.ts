@@ -1,4 +1,4 @@
-import { GROUP, type QuantFormat } from "../src/tensor/quantized.ts";
+import { GROUP, QUANT_FORMATS, type QuantFormat } from "../src/tensor/quantized.ts";
 import { bytesRef, clearOfEdges } from "./byte_rows.ref.ts";
 import { defineSuite, f32, type HostTensor, scaled } from "./case.ts";
 import { linearRef } from "./linear.ref.ts";
@@ -45,7 +45,7 @@ const MODELS: readonly Case[] = [
  * Odd numbers of groups, sizes that fill no tile and pass it by one, tensors that must be cut, groups of zeros and of outliers. Few
  * combinations of types and fused steps: CPU adapters take seconds to compile each.
  */
-const ODD: readonly Case[] = (["int4", "int4-affine", "int8"] as const).flatMap((format): Case[] => {
+const ODD: readonly Case[] = QUANT_FORMATS.flatMap((format): Case[] => {
   const rest = { ...ALL, format, wide: format !== "int4" };
   return [
     { ...rest, rows: 13, inputs: 96, outputs: 75 },

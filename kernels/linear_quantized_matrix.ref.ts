@@ -1,9 +1,10 @@
+import { QUANT_FORMATS } from "../src/tensor/quantized.ts";
 import { type QuantizedCase, quantizedSuite } from "./linear_quantized.ref.ts";
 
 const VARIANTS = ["matrix", "matrix_deep", "matrix_parts"] as const;
 
 /** What each shader does with each format: odd numbers of groups, sizes that fill no tile, tensors that must be cut. */
-const FORCED = (["int4", "int4-affine", "int8"] as const).flatMap((format) =>
+const FORCED = QUANT_FORMATS.flatMap((format) =>
   VARIANTS.flatMap((variant): QuantizedCase[] => [
     { variant, format, rows: 13, inputs: 96, outputs: 76, bias: true, residual: true },
     { variant, format, rows: 13, inputs: 32, outputs: 4, wide: true },

@@ -4,7 +4,7 @@ import type { Tensor } from "../src/tensor/tensor.ts";
 import { halfRows } from "./half_rows.ts";
 import { MATRIX_SPLITS, type MatrixVariant, partsOf, tilesOf } from "./matrices.ts";
 import { FORMATS } from "./quant_formats.ts";
-import { sumParts } from "./sum_parts.ts";
+import { inParts } from "./sum_parts.ts";
 
 const matrix = defineKernel({
   name: "linear_quantized_matrix",
@@ -52,7 +52,7 @@ export function linearQuantizedMatrix(
   weight: QuantizedTensor,
   first: number,
 ): void {
-  const { codes, scales, format, gpu } = weight;
+  const { codes, scales, format } = weight;
   const [outputs, inputs] = weight.shape;
   const rows = x.shape[0]!;
   const { rows: halves, factor } = halfRows(x);
@@ -78,14 +78,11 @@ export function linearQuantizedMatrix(
   }
   const part = Math.ceil(count / partsOf(sizes));
   const parts = Math.ceil(count / part);
-  gpu.scope(() => {
-    const sums = gpu.empty([parts, rows, outputs], "f32");
+  inParts(y, { parts, outputs }, { factor, bias, residual, first }, (sums) => {
     matrix.run(
       { ...all, bias: undefined, residual: undefined, y: sums, factor: undefined },
       { ...sizes, first: 0, stride: outputs, part },
       { workgroups: [tilesOf(rows, outputs), 1, parts], overrides: { FORMAT }, constants },
     );
-    sumParts(sums, y, { factor, bias, residual, first });
-    return undefined;
   });
 }

@@ -1,4 +1,4 @@
-import type { QuantFormat } from "../src/tensor/quantized.ts";
+import { QUANT_FORMATS, type QuantFormat } from "../src/tensor/quantized.ts";
 import { defineSuite, f32, type HostTensor, scaled } from "./case.ts";
 import { hasSubgroups } from "./lanes.ts";
 import { linearRef } from "./linear.ref.ts";
@@ -37,7 +37,7 @@ const MODELS: readonly Case[] = [
 
 /** Odd numbers of groups, sizes that fill no team or block, numbers of rows that fill none, and tensors that must be cut. */
 const ODD: readonly Case[] = [
-  ...(["int4", "int4-affine", "int8"] as const).flatMap((format): Case[] => [
+  ...QUANT_FORMATS.flatMap((format): Case[] => [
     { variant: "team", format, rows: 1, inputs: 288, outputs: 75, norm: true, bias: true, residual: true, wide: true },
     { variant: "team", format, rows: 3, inputs: 96, outputs: 80, norm: true, swiglu: true },
   ]),

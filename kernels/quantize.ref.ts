@@ -1,4 +1,4 @@
-import { type QuantFormat, QuantizedTensor } from "../src/tensor/quantized.ts";
+import { QUANT_FORMATS, type QuantFormat, QuantizedTensor } from "../src/tensor/quantized.ts";
 import { dequantize, quantize } from "../weights/quant.ts";
 import { defineSuite, u32 } from "./case.ts";
 import { embedQuantized } from "./embed_quantized.ts";
@@ -28,7 +28,7 @@ export default defineSuite<Case>({
   cases: [
     { format: "int4", outputs: 24, inputs: 896 }, // rows of Qwen2-0.5B
     { format: "int8", outputs: 16, inputs: 896 },
-    ...(["int4", "int4-affine", "int8"] as const).flatMap((format): Case[] => [
+    ...QUANT_FORMATS.flatMap((format): Case[] => [
       { format, outputs: 13, inputs: 160, cut: 4 },
       { format, outputs: 150, inputs: 32, cut: 68 }, // the second run binds part of the matrix
       { format, outputs: 9, inputs: 32, brain: true },

@@ -28,6 +28,26 @@ export interface SumPartsOptions {
 }
 
 /**
+ * A product whose inputs are cut into parts, which different workgroups add up.
+ *
+ * @param y        [R, O]; see `sumParts` for it and `options`
+ * @param multiply records the runs that write f32 [parts, R, outputs]
+ */
+export function inParts(
+  y: Tensor,
+  { parts, outputs }: { readonly parts: number; readonly outputs: number },
+  options: SumPartsOptions,
+  multiply: (sums: Tensor) => void,
+): void {
+  y.gpu.scope(() => {
+    const sums = y.gpu.empty([parts, y.dims("R O").R, outputs], "f32");
+    multiply(sums);
+    sumParts(sums, y, options);
+    return undefined;
+  });
+}
+
+/**
  * Ends a product whose inputs were cut into parts: `y = residual + scale · act(factor · Σ_p x[p] + bias)`.
  *
  * @param x  [P, R, outputs], outputs a multiple of 4

@@ -1,4 +1,5 @@
 // Codes that are kept for the next start: what is read again is what was made, and nothing that is damaged is ever used.
+
 import assert from "node:assert/strict";
 import {
   cpSync,
@@ -22,6 +23,7 @@ import { nodeFolder } from "../src/node/folder.ts";
 import { FastVLM } from "../src/node.ts";
 import { installPlatform, type Platform, platform } from "../src/pipeline/platform.ts";
 import type { LoadOptions } from "../src/pipeline/types.ts";
+import { QUANT_FORMATS } from "../src/tensor/quantized.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { Folder } from "../weights/folder.ts";
 import { deinterleave, interleave, quantize } from "../weights/quant.ts";
@@ -212,7 +214,7 @@ describe("the store", () => {
 
 test("codes from the layout of kernels are those that went into it", () => {
   const values = Float32Array.from({ length: 11 * 96 }, (_, i) => Math.sin(i * i));
-  for (const format of ["int4", "int4-affine", "int8"] as const) {
+  for (const format of QUANT_FORMATS) {
     const stored = quantize(values, format);
     assert.deepEqual(deinterleave(interleave(stored, format, 96), format, [11, 96]), stored);
   }

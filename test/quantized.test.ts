@@ -21,7 +21,14 @@ import { Choices } from "../src/gpu/choices.ts";
 import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, openParts } from "../src/pipeline/assemble.ts";
 import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
-import { type Activations, CODE_BITS, GROUP, type QuantFormat, QuantizedTensor } from "../src/tensor/quantized.ts";
+import {
+  type Activations,
+  CODE_BITS,
+  GROUP,
+  QUANT_FORMATS,
+  type QuantFormat,
+  QuantizedTensor,
+} from "../src/tensor/quantized.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { type Folder, memoryFolder } from "../weights/folder.ts";
 import { dequantize, interleave, quantize } from "../weights/quant.ts";
@@ -31,11 +38,9 @@ import { GOLDEN } from "./golden.ts";
 import { gpu } from "./gpu.ts";
 import { sharded } from "./shards.ts";
 
-const FORMATS = ["int4", "int4-affine", "int8"] as const;
-
 type Mix = Required<QuantFormats> & { readonly table: QuantFormat };
 const mix = (linear: QuantFormat, table: QuantFormat): Mix => ({ linear, table });
-const MIXES = [...FORMATS.map((format) => mix(format, "int8")), mix("int4", "int4"), mix("int8", "int4-affine")];
+const MIXES = [...QUANT_FORMATS.map((format) => mix(format, "int8")), mix("int4", "int4"), mix("int8", "int4-affine")];
 
 const fileOf = (model: string, file: string): Uint8Array<ArrayBuffer> =>
   new Uint8Array(readFileSync(new URL(`models/${model}/${file}`, GOLDEN)));
@@ -149,7 +154,7 @@ describe("codes on the host", () => {
   const values = Float32Array.from({ length: 3 * 64 }, (_, i) => Math.sin(i * i) * (i % 50 === 0 ? 9 : 1));
 
   /** Half of the largest step that a group can have: its range in 15 or 16 parts, or its magnitude in 127. */
-  for (const format of FORMATS) {
+  for (const format of QUANT_FORMATS) {
     test(`${format}: no number moves by more than about half a step`, () => {
       const back = dequantize(quantize(values, format), format);
       for (let start = 0; start < values.length; start += GROUP) {
@@ -174,7 +179,7 @@ describe("codes on the host", () => {
   });
 
   test("interleaving into used memory leaves nothing of before", () => {
-    for (const format of FORMATS) {
+    for (const format of QUANT_FORMATS) {
       const stored = quantize(values.subarray(0, 96), format); // one row of three groups: a padding group, seven padding rows
       const fresh = interleave(stored, format, 96);
       const used = { codes: new Uint32Array(999).fill(~0), scales: new Uint32Array(999).fill(~0) };

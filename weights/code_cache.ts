@@ -9,6 +9,7 @@ import { deinterleave } from "./quant.ts";
 import { bytesOf, byWidth, type Entry, entriesOf } from "./quant_entries.ts";
 import { companions, type RoundedPart } from "./quant_load.ts";
 import { encodeHeader, type StoredTensor } from "./safetensors.ts";
+import { sha256 } from "./sha256.ts";
 
 /** The matrices to round, by the name of the stored one. */
 type Rounded = ReadonlyMap<string, RoundedPart>;
@@ -58,11 +59,8 @@ export async function codesFile(checkpoint: Checkpoint, rounded: Rounded): Promi
   );
   const formats = [...rounded].map(([name, part]) => [name, part.format]);
   const identity = JSON.stringify([VERSION, formats, files, sizes, versions, config, [...tensors.values()]]);
-  const digest = await crypto.subtle.digest("SHA-256", await new Blob([identity, ...samples]).arrayBuffer());
-  return `${hex(new Uint8Array(digest))}.safetensors`;
+  return `${await sha256(await new Blob([identity, ...samples]).arrayBuffer())}.safetensors`;
 }
-
-const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** What the file holds, in order. */
 function entriesFor({ tensors }: Checkpoint, rounded: Rounded): Entry[] {

@@ -50,14 +50,14 @@ export async function prefillMs(model: FastVLMModel, cache: KvCache, x: Tensor):
   await gpu.settled();
   const started = performance.now();
   const token = gpu.scope(() => {
-    let token: Tensor | undefined;
+    let chosen: Tensor | undefined;
     for (let from = 0; from < T; from += part) {
-      token = gpu.scope(() => {
+      chosen = gpu.scope(() => {
         const last = decoder.last(x.rows(from, Math.min(T, from + part)), cache, T);
         return from + part < T ? undefined : argmax(decoder.logits(last), decoder.config.vocabSize);
       });
     }
-    return gpu.keep(token!);
+    return gpu.keep(chosen!);
   });
   await gpu.readU32(token);
   const ms = performance.now() - started;

@@ -9,11 +9,12 @@ export const QUANTIZE_USAGE = `fastvlm quantize IN OUT [--format int4|int4-affin
 
   IN                a checkpoint folder with floating-point weights
   OUT               the folder to make; it appears when it is complete. A run that was interrupted goes on where it stopped
-  --format FORMAT   how the language model's matrices are rounded; what are not matrices stays as it is
+  --format FORMAT   how the language model's matrices are rounded; the rest stays as it is
                       int4         4.5 bits a weight; the default
                       int4-affine  5 bits, a little closer
                       int8         8.5 bits, hardly to be told from the original
-  --embeddings FORMAT  how the embedding and the output head are, of the same three; default int8
+  --embeddings FORMAT
+                    how the embedding and the output head are rounded, of the same three; default int8
   --errors          print the relative error of every matrix
   --json            print one JSON object instead of text`;
 

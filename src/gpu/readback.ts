@@ -5,7 +5,7 @@ export type Wait = <T>(promise: Promise<T>) => Promise<T>;
 
 /** Staging buffers of this size are kept for the next read, so that a decode step allocates nothing. */
 const KEPT_BYTES = 1 << 16;
-/** Of larger ones the last is kept, up to this size: memory that the host can map is slow to get, and frames of a clip come in one size. */
+/** Of larger ones the last is kept, up to this size: mapped memory is slow to get, and frames of a clip come in one size. */
 const MAX_LARGE_BYTES = 1 << 24;
 
 /** Copies tensors to the host. */

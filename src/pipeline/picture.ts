@@ -20,16 +20,10 @@ export type Square = Uint8Array<ArrayBuffer> | Tensor;
 
 /** Where a picture comes from. */
 export interface PictureSource {
-  /** What tells it from other pictures: its bytes in short, see `fingerprint`. */
+  /** What tells it from other pictures: the SHA-256 of its bytes. */
   content(signal: AbortSignal | undefined): Promise<string>;
   /** Decodes and resizes it; called again when its pixels were dropped and its tokens are no longer kept. */
   load(signal: AbortSignal | undefined): Promise<Square>;
-}
-
-/** SHA-256, in hexadecimal digits. */
-export async function fingerprint(bytes: BufferSource): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**

@@ -1,3 +1,4 @@
+import { sha256 } from "../../weights/sha256.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { checkImageSize, planResize } from "../image/preprocess.ts";
 import { gridFor, readVideo } from "../video/read.ts";
@@ -5,7 +6,7 @@ import type { VideoInput, VideoOptions } from "../video/types.ts";
 import { dataUrlBytes, isDataUrl } from "./data_url.ts";
 import { decodeFile, readSource } from "./image_file.ts";
 import type { Loaded } from "./load.ts";
-import { fingerprint, Picture, type Square } from "./picture.ts";
+import { Picture, type Square } from "./picture.ts";
 import { resizePicture, resizeToBytes } from "./resize.ts";
 import type { ImageInput } from "./types.ts";
 
@@ -23,8 +24,8 @@ export function pictureOf(loaded: Loaded, image: ImageInput): Picture {
   const source = {
     async content(signal: AbortSignal | undefined): Promise<string> {
       const input = await given(signal);
-      if (input instanceof Uint8Array) return fingerprint(input);
-      return `${await fingerprint(input.data)} ${input.width} × ${input.height}`;
+      if (input instanceof Uint8Array) return sha256(input);
+      return `${await sha256(input.data)} ${input.width} × ${input.height}`;
     },
     async load(signal: AbortSignal | undefined): Promise<Square> {
       const input = await given(signal);
@@ -61,7 +62,7 @@ export async function framesOf(
         await read(again);
         return pictures[i]!.pixels(again);
       };
-      contents[i] ??= fingerprint(data);
+      contents[i] ??= sha256(data);
       pictures[i] ??= new Picture({ load, content: () => contents[i]! }, { side, pool }, tokens);
       pictures[i].hold(data);
     }
