@@ -18,6 +18,7 @@ const USAGE = `node bench/ttft.ts [options]
   --runs N            warm runs. Default 10, on software adapters 2
   --quantize int4|int8, and --embeddings int4|int8 for the embedding and the head (default int8)
   --dtype f32|f16, --image FILE, --prompt TEXT, --max-tokens N
+  --load-once         leaves out the warm loading, which for the largest models takes minutes
   --profile           GPU time per kernel of one answer
   --out DIR           where the plot and the JSON go. Default bench/results
   --no-plot           no files, the table only`;
@@ -33,6 +34,7 @@ const FLAGS = {
   image: { type: "string" },
   prompt: { type: "string" },
   "max-tokens": { type: "string" },
+  "load-once": { type: "boolean" },
   profile: { type: "boolean" },
   out: { type: "string" },
   "no-plot": { type: "boolean" },
@@ -72,6 +74,7 @@ function casesOf(values: Values, software: boolean): Case[] {
     maxTokens: integer("max-tokens", values["max-tokens"], 1) ?? (software ? 8 : 64),
     prompt: values.prompt ?? "Describe the picture.",
     image: values.image,
+    loadOnce: values["load-once"],
     profile: values.profile,
   };
   const rounding = {

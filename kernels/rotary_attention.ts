@@ -16,7 +16,6 @@ const attention = defineKernel({
     rotary_dim: "u32",
     start: "u32",
     row: "u32",
-    chunk: "u32",
     scale: "f32",
   },
   overrides: ["WORKGROUP_SIZE", "IS_PART"],
@@ -38,7 +37,7 @@ const MAX_HEAD = 192;
 /** Threads that hold a key, at most: as many as the smallest subgroup. */
 const MAX_LANES = 8;
 /** Vectors of keys that a thread loads before it uses them, about. */
-const LOADS = 8;
+const LOADS = 16;
 /** Subgroups of a workgroup, and threads, at most. */
 const SUBGROUPS = 16;
 const MAX_SIZE = 512;
@@ -104,14 +103,13 @@ export function rotaryAttentionBy(
   checkRotary(qkv, table, keys, values, layout);
   expectShape("rotary_attention: y", y, [qkv.shape[0]!, heads * headDim]);
   const splits = variant === "split" ? SPLITS : 1;
-  const chunk = Math.ceil(start / splits);
   const LANES = lanesOf(headDim);
   const OWN = headDim / 4 / LANES;
   const { subgroupMinSize } = gpu.adapter;
   const WORKGROUP_SIZE = Math.min(MAX_SIZE, workgroupLimit(gpu), SUBGROUPS * subgroupMinSize);
   const PARTS = WORKGROUP_SIZE / subgroupMinSize;
   const UNROLL = Math.max(1, Math.floor(LOADS / OWN));
-  const params = { heads, kv_heads: kvHeads, rotary_dim: rotaryDim, start, row, chunk, scale: headDim ** -0.5 };
+  const params = { heads, kv_heads: kvHeads, rotary_dim: rotaryDim, start, row, scale: headDim ** -0.5 };
   const constants = { HEAD_DIM: headDim, LANES, OWN, UNROLL, PARTS };
   const attend = (to: Tensor): void => {
     const overrides = { WORKGROUP_SIZE, IS_PART: splits > 1 };

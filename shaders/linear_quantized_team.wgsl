@@ -110,6 +110,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let lane = thread % TEAM;
   let block = first + thread / TEAM;
   let own = min(block, blocks - 1);
+  let row = part % row_blocks * ROWS + lane / 8;
+  let o = params.first + block * 8 + lane % 8;
+  let writes = lane < ROWS * 8 && row < params.rows && block < blocks && block * 8 + lane % 8 < params.outputs;
+  let to = row * params.stride + o;
+  var added = 0.0;  // on its way beside the codes
+  if (writes && HAS_BIAS) { added += f32(bias[o]); }
+  if (writes && HAS_RESIDUAL) { added += f32(residual[to]); }
   var values = share(part % row_blocks * ROWS, vec2u(own, own + blocks), lane / 8, lane % 8);
 
   let together = min(TEAM, size);  // threads whose shares shuffles add up
@@ -120,9 +127,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var v = 0u; v < VALUES; v++) { partial[(thread / together * 8 + lane % 8) * VALUES + v] = values[v]; }
   }
   workgroupBarrier();
-  let row = part % row_blocks * ROWS + lane / 8;
-  let o = params.first + block * 8 + lane % 8;
-  if (lane >= ROWS * 8 || row >= params.rows || block >= blocks || block * 8 + lane % 8 >= params.outputs) { return; }
+  if (!writes) { return; }
   var sums: vec3f;  // the output's, or gate and up; Σ x²
   for (var p = (thread - lane) / together; p < (thread - lane + TEAM) / together; p++) {
     let at = (p * 8 + lane % 8) * VALUES;
@@ -131,7 +136,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   if (HAS_NORM) { sums *= inverseSqrt(sums.z / f32(params.inputs) + params.eps); }
   if (BLOCKS == 2) { sums.x = swiglu(sums.x, sums.y); }
-  if (HAS_BIAS) { sums.x += f32(bias[o]); }
-  if (HAS_RESIDUAL) { sums.x += f32(residual[row * params.stride + o]); }
-  y[row * params.stride + o] = y_t(sums.x);
+  y[to] = y_t(sums.x + added);
 }

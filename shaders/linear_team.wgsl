@@ -101,6 +101,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (first_team * results >= columns) { return; }
   let team = first_team + thread / TEAM;
   let lane = thread % TEAM;
+  let row = part % row_blocks * ROWS + lane / results;
+  let column = team * results + lane % results;
+  let writes = lane < ROWS * results && row < params.rows && column < columns;
+  let o = params.first + column;
+  let to = row * params.stride + o;
+  var added = 0.0;  // on its way beside the weights
+  if (writes && HAS_BIAS) { added += f32(bias[o]); }
+  if (writes && HAS_RESIDUAL) { added += f32(residual[to]); }
   var values = share(part % row_blocks * ROWS, team, lane);
 
   let together = min(TEAM, size);  // threads whose shares shuffles add up
@@ -111,9 +119,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var v = 0u; v < VALUES; v++) { partial[thread / together * VALUES + v] = values[v]; }
   }
   workgroupBarrier();
-  let row = part % row_blocks * ROWS + lane / results;
-  let column = team * results + lane % results;
-  if (lane >= ROWS * results || row >= params.rows || column >= columns) { return; }
+  if (!writes) { return; }
   let step = select(1u, 2u, SWIGLU);
   var sums: vec3f;  // the output's, or gate and up; Σ x²
   for (var p = (thread - lane) / together; p < (thread - lane + TEAM) / together; p++) {
@@ -122,8 +128,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   if (HAS_NORM) { sums *= inverseSqrt(sums.z / f32(params.inputs) + params.eps); }
   if (SWIGLU) { sums.x = swiglu(sums.x, sums.y); }
-  let o = params.first + column;
-  if (HAS_BIAS) { sums.x += f32(bias[o]); }
-  if (HAS_RESIDUAL) { sums.x += f32(residual[row * params.stride + o]); }
-  y[row * params.stride + o] = y_t(sums.x);
+  y[to] = y_t(sums.x + added);
 }

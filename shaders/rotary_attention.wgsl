@@ -14,7 +14,6 @@ struct Params {
   rotary_dim: u32,  // r, see `rope_kv`
   start: u32,       // tokens in the cache before this one, and its position
   row: u32,         // row of this sequence in qkv and y
-  chunk: u32,       // cached keys of a workgroup
   scale: f32,
 }
 
@@ -96,7 +95,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let kv = group.y / (params.heads / params.kv_heads);
   let lane = thread % LANES; let own = thread / LANES;  // of a key, and its first key
   let stride = WORKGROUP_SIZE / LANES;
-  let begin = group.x * params.chunk; let end = min(params.start, begin + params.chunk);
+  let chunk = (params.start + groups.x - 1) / groups.x;  // cached keys of a workgroup
+  let begin = group.x * chunk; let end = min(params.start, begin + chunk);
   var k: Keys; var v: Values;
   fetch(&k, &v, begin + own, stride, max(end, 1) - 1, kv, lane);
   prepare(group.y, kv, thread);

@@ -2,26 +2,15 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { hasSubgroups } from "../kernels/lanes.ts";
-import { openDevice } from "../src/gpu/device.ts";
-import { Gpu } from "../src/gpu/gpu.ts";
-import { loadShaders } from "../src/gpu/kernel.ts";
-import { findAdapter, patientWait } from "../src/node/adapter.ts";
 import { FastVLM, type GenerateOptions } from "../src/node.ts";
 import { installPlatform, platform } from "../src/pipeline/platform.ts";
 import type { LoadOptions } from "../src/pipeline/types.ts";
 import { golden, grey, resultOf } from "./answers.ts";
 import { gpu } from "./gpu.ts";
+import { openVarying } from "./varying.ts";
 
 const usual = platform();
 after(() => installPlatform(usual));
-
-/** This machine's adapter as a GPU that may run more than its eight lanes. */
-async function openVarying(): Promise<Gpu> {
-  const { adapter } = await findAdapter();
-  const [open] = await Promise.all([openDevice(adapter, patientWait), loadShaders()]);
-  const summary = { ...open.adapter, software: false, description: "GPU under test", subgroupMaxSize: 32 };
-  return new Gpu({ ...open, adapter: summary });
-}
 
 async function load(model: string, options: LoadOptions, openGpu = usual.openGpu): Promise<FastVLM> {
   installPlatform({ ...usual, openGpu });

@@ -20,6 +20,8 @@ export interface Case extends Choice {
   readonly prompt: string;
   /** Path of a picture. Default: one made here */
   readonly image?: string | undefined;
+  /** Leaves out loading it again. */
+  readonly loadOnce?: boolean | undefined;
   readonly profile?: boolean | undefined;
 }
 
@@ -53,7 +55,7 @@ export interface Measured {
 /** Bytes of a weight of the language model, with its share of a half's scale per 32. */
 const QUANTIZED = { int4: 4 / 8 + 2 / 32, int8: 1 + 2 / 32 };
 
-/** Loads the model, asks once cold and `runs` times warm, and loads it again. */
+/** Loads the model, asks once cold and `runs` times warm, and loads it again unless told not to. */
 export async function measure(c: Case, ceilings: Ceilings): Promise<Measured> {
   const source = sourceOf(c);
   if (typeof source === "object" && "missing" in source) throw new Error(source.missing);
@@ -89,7 +91,7 @@ export async function measure(c: Case, ceilings: Ceilings): Promise<Measured> {
   gpu.release(features);
   const { peak } = gpu.memory;
   vlm.close();
-  const loads = c.profile ? [] : await reload(source, options);
+  const loads = c.profile || c.loadOnce ? [] : await reload(source, options);
   const works = workOf(vlm, c, cold, size);
   return {
     model: c.name,

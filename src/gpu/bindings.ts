@@ -4,6 +4,7 @@ import type { Packer } from "./wgsl.ts";
 
 /** Bytes of one parameter slot: the strictest uniform-offset alignment a device may ask for. */
 export const SLOT_BYTES = 256;
+export const SLOT_WORDS = SLOT_BYTES / 4;
 const SLOTS = 4096;
 /** Every new prompt length brings new buffers; past this many cached groups the cache starts over. */
 const MAX_GROUPS = 16384;
@@ -14,7 +15,7 @@ export class ParamRing {
   readonly binding: GPUBufferBinding;
   readonly #queue: GPUQueue;
   readonly #buffer: GPUBuffer;
-  readonly #words = new Uint32Array((SLOT_BYTES / 4) * SLOTS);
+  readonly #words = new Uint32Array(SLOT_WORDS * SLOTS);
   readonly #floats = new Float32Array(this.#words.buffer);
   #used = 0;
 
@@ -25,19 +26,33 @@ export class ParamRing {
     this.binding = { buffer: this.#buffer, size: SLOT_BYTES };
   }
 
-  get isFull(): boolean {
-    return this.#used === SLOTS;
+  /** Whether there is room for so many more. */
+  fits(slots: number): boolean {
+    return this.#used + slots <= SLOTS;
   }
 
   /** Fills the next slot and returns its number. */
-  push(pack: Packer, params: Readonly<Record<string, number>>): number {
-    pack(params, this.#words, this.#floats, (this.#used * SLOT_BYTES) / 4);
+  push(packer: Packer, params: Readonly<Record<string, number>>): number {
+    packer.write(params, this.#words, this.#floats, this.#used * SLOT_WORDS);
     return this.#used++;
+  }
+
+  /** Fills the next slots with what such slots held before, and returns the number of the first. */
+  append(words: Uint32Array): number {
+    const first = this.#used;
+    this.#words.set(words, first * SLOT_WORDS);
+    this.#used += words.length / SLOT_WORDS;
+    return first;
+  }
+
+  /** The words of a slot. */
+  words(slot: number): Uint32Array {
+    return this.#words.subarray(slot * SLOT_WORDS, (slot + 1) * SLOT_WORDS);
   }
 
   /** Sends the slots used since the last upload. Call right before the submit that reads them. */
   upload(): void {
-    if (this.#used > 0) this.#queue.writeBuffer(this.#buffer, 0, this.#words, 0, (this.#used * SLOT_BYTES) / 4);
+    if (this.#used > 0) this.#queue.writeBuffer(this.#buffer, 0, this.#words, 0, this.#used * SLOT_WORDS);
     this.#used = 0;
   }
 

@@ -6,11 +6,12 @@ import { Choices } from "./choices.ts";
 import { type AdapterSummary, DRY_ADAPTER, type OpenDevice, openDevice } from "./device.ts";
 import { Failures } from "./failures.ts";
 import { type Compiled, loadShaders } from "./kernel.ts";
-import { type Block, Pool } from "./pool.ts";
+import { Memory, type MemoryUse } from "./memory.ts";
 import { Profiler } from "./profile.ts";
 import { Readback, type Wait } from "./readback.ts";
 import { timed } from "./stopwatch.ts";
 import { CommandStream, type Variant } from "./stream.ts";
+import { Tape } from "./tape.ts";
 import { tableFor } from "./tuned.ts";
 import type { Packer } from "./wgsl.ts";
 
@@ -47,9 +48,7 @@ export class Gpu {
   readonly #stream: CommandStream | null;
   readonly #readback: Readback | null;
   readonly #failures: Failures;
-  readonly #realPool: Pool;
-  #pool: Pool;
-  #scopes: Block[][] = [];
+  readonly #memory: Memory;
   #compiling: Promise<void>[] | null = null;
 
   /** Use `Gpu.open`; without a device the engine only checks shapes and counts memory (see `Gpu.dry`). */
@@ -60,7 +59,7 @@ export class Gpu {
     this.choices = new Choices(tableFor(this.adapter));
     this.maxBindingBytes = Math.floor((device?.limits.maxStorageBufferBindingSize ?? 2 ** 27) / 256) * 256;
     this.maxWorkgroups = device?.limits.maxComputeWorkgroupsPerDimension ?? 65535;
-    this.#pool = this.#realPool = new Pool(device, device?.limits.maxBufferSize ?? Number.MAX_SAFE_INTEGER);
+    this.#memory = new Memory(device, device?.limits.maxBufferSize ?? Number.MAX_SAFE_INTEGER);
     this.#readback = open && new Readback(open.device, open.wait);
     this.profiler = device && options.profile ? new Profiler(device) : null;
     this.#stream = device && new CommandStream(device, this.profiler);
@@ -88,9 +87,8 @@ export class Gpu {
   }
 
   /** Bytes in GPU buffers now, and the most there have been. */
-  get memory(): { allocated: number; used: number; peak: number; allocations: number } {
-    const { allocatedBytes: allocated, usedBytes: used, peakBytes: peak, allocations } = this.#pool;
-    return { allocated, used, peak, allocations };
+  get memory(): MemoryUse {
+    return this.#memory.use;
   }
 
   /** Number of command buffers submitted so far. */
@@ -105,8 +103,7 @@ export class Gpu {
   /** A new, uninitialised tensor. Made in a scope it dies with it; made outside it lives until `release`. */
   empty(shape: Shape, dtype: DType): Tensor {
     this.#check();
-    const block = this.#pool.take(sizeOf(shape) * BYTES[dtype]);
-    this.#scopes.at(-1)?.push(block);
+    const block = this.#memory.take(sizeOf(shape) * BYTES[dtype]);
     if (this.poison && block.buffer) {
       this.flush();
       this.device?.queue.writeBuffer(block.buffer, 0, new Uint32Array(block.bytes / 4).fill(0x7fc07e00));
@@ -141,15 +138,13 @@ export class Gpu {
   write(tensor: Tensor, byteOffset: number, bytes: Uint8Array<ArrayBuffer>): void {
     this.flush();
     this.#check();
+    this.#stream?.tape?.spoil();
     if (tensor.block.buffer) this.device?.queue.writeBuffer(tensor.block.buffer, tensor.offset + byteOffset, bytes);
   }
 
   /** A copy that outlives the current scopes. */
   keep(tensor: Tensor): Tensor {
-    const scopes = this.#scopes;
-    this.#scopes = [];
-    const copy = this.empty(tensor.shape, tensor.dtype);
-    this.#scopes = scopes;
+    const copy = this.#memory.outside(() => this.empty(tensor.shape, tensor.dtype));
     this.copy(tensor, copy);
     return copy;
   }
@@ -177,17 +172,10 @@ export class Gpu {
    * Freed memory is reused by the very next operation, which is safe because dispatches run in order.
    */
   scope<Result extends Tensor | readonly Tensor[] | undefined>(body: () => Result): Result {
-    const mine: Block[] = [];
-    this.#scopes.push(mine);
-    try {
-      const result = body();
+    return this.#memory.scope(body, (result) => {
       const kept: readonly Tensor[] = result instanceof Tensor ? [result] : (result ?? []);
-      for (const { block } of kept) if (remove(mine, block)) this.#scopes.at(-2)?.push(block);
-      return result;
-    } finally {
-      this.#scopes.pop();
-      for (const block of mine) this.#pool.give(block);
-    }
+      return kept.map(({ block }) => block);
+    });
   }
 
   /** Feeds `x` through the layers in turn, each in its own scope; only the current activation stays alive. */
@@ -201,15 +189,14 @@ export class Gpu {
 
   /** Frees a tensor made outside any scope, or one of the current scope that is no longer needed. */
   release(tensor: Tensor): void {
-    remove(this.#scopes.at(-1) ?? [], tensor.block);
-    this.#pool.give(tensor.block);
+    this.#memory.give(tensor.block);
   }
 
   /** Gives freed memory beyond `maxFreeBytes` back to the driver, first what has been of no use for longest. */
   trim(maxFreeBytes = 0): void {
-    if (this.#pool.freeBytes <= maxFreeBytes || this.isDry) return;
+    if (this.#memory.freeBytes <= maxFreeBytes || this.isDry) return;
     this.flush();
-    this.#pool.trim(maxFreeBytes);
+    this.#memory.trim(maxFreeBytes);
     this.#stream?.groups.clear();
   }
 
@@ -226,35 +213,60 @@ export class Gpu {
    */
   async rehearse(body: () => Tensor | readonly Tensor[] | undefined): Promise<number> {
     const compiling: Promise<void>[] = [];
-    const pool = new Pool(null, Number.MAX_SAFE_INTEGER);
-    this.#pool = pool;
+    let peak: number;
     this.#compiling = compiling;
     try {
-      this.scope(() => {
-        body();
-        return undefined;
-      });
+      peak = this.#memory.counting(body);
     } finally {
-      this.#pool = this.#realPool;
       this.#compiling = null;
     }
     await Promise.all(compiling);
     this.#check();
-    return pool.peakBytes;
+    return peak;
   }
 
   /** Appends one kernel run to the open pass. Called by `kernel.run`. */
   encode(
     variant: Variant,
     tensors: readonly (Tensor | undefined)[],
-    pack: Packer,
+    packer: Packer,
     params: Readonly<Record<string, number>>,
     workgroups: readonly [number, number, number],
   ): void {
     if (this.isDry || !this.#stream) return;
     this.#check();
-    this.#stream.dispatch(variant, tensors, pack, params, workgroups);
+    this.#stream.dispatch(variant, tensors, packer, params, workgroups);
     this.dispatches++;
+  }
+
+  /**
+   * Encodes `body`, and returns its kernel runs for `replay`; undefined where they cannot be repeated, because it also copies or
+   * writes, or because each run is timed. It returns no tensors. Those that were there before, and that it reads or writes, must be
+   * there for as long as the tape is replayed; those that it makes take memory that only tapes share, one after another.
+   *
+   * @param varying names of parameters that every replay gives values of its own
+   */
+  tape(body: () => void, varying: readonly string[]): Tape | undefined {
+    const tape = new Tape(varying);
+    const stream = this.#stream;
+    if (!stream || this.isDry || this.profiler) {
+      this.#memory.scope(body, () => []);
+      return undefined;
+    }
+    stream.tape = tape;
+    try {
+      this.#memory.reserving(body);
+    } finally {
+      stream.tape = null;
+    }
+    return tape.isWhole ? tape : undefined;
+  }
+
+  /** Encodes the runs of a tape, as they were but for the parameters that vary. */
+  replay(tape: Tape, values: Readonly<Record<string, number>>): void {
+    this.#check();
+    this.#stream?.replay(tape, tape.parameters(values));
+    this.dispatches += tape.runs.length;
   }
 
   /** Remembers a compilation started while rehearsing. Returns false when compilation must finish at once. */
@@ -289,7 +301,7 @@ export class Gpu {
     const done = this.#readback.copy(this.#stream.encoder, tensor);
     this.flush();
     try {
-      return await done();
+      return await this.#idleAfter(done());
     } catch (cause) {
       this.#check();
       throw new GpuError(`reading ${tensor.bytes} bytes back failed`, { cause });
@@ -299,8 +311,17 @@ export class Gpu {
   /** Resolves when the GPU has done everything submitted so far; throws what went wrong since the last check. */
   async settled(): Promise<void> {
     this.flush();
-    if (this.device) await this.#readback?.wait(this.device.queue.onSubmittedWorkDone());
+    if (this.device && this.#readback)
+      await this.#idleAfter(this.#readback.wait(this.device.queue.onSubmittedWorkDone()));
     this.#check();
+  }
+
+  /** Notes that the GPU has nothing to do once what was submitted is `done`, unless more has been submitted by then. */
+  async #idleAfter<Result>(done: Promise<Result>): Promise<Result> {
+    const { submits } = this;
+    const result = await done;
+    if (this.#stream) this.#stream.isIdle = submits === this.submits && !this.adapter.software;
+    return result;
   }
 
   /** Milliseconds that the GPU takes for the launches of `body`, at most 4096; see `timed`. */
@@ -320,11 +341,4 @@ export class Gpu {
     this.#stream?.discard();
     throw failure;
   }
-}
-
-/** Takes a block out of a scope, which has few; the last ones are asked for most. */
-function remove(scope: Block[], block: Block): boolean {
-  const at = scope.lastIndexOf(block);
-  if (at >= 0) scope.splice(at, 1);
-  return at >= 0;
 }

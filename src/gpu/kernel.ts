@@ -2,7 +2,7 @@ import { GpuError, ShapeError } from "../errors.ts";
 import type { DType, Tensor } from "../tensor/tensor.ts";
 import type { Gpu } from "./gpu.ts";
 import type { Variant } from "./stream.ts";
-import { checkHeader, packer, prelude, withParams } from "./wgsl.ts";
+import { checkHeader, Packer, prelude, withParams } from "./wgsl.ts";
 
 /**
  * How a kernel uses a buffer: `write` overwrites every element, `update` changes in place, `read?` may be absent, and `uniform` is
@@ -87,7 +87,7 @@ export function defineKernel<
   C extends string = never,
 >(spec: KernelSpec<Extract<keyof Buffers, string>, P, O, C> & { readonly buffers: Buffers }) {
   const names = Object.keys(spec.buffers);
-  const pack = packer(spec.params);
+  const packer = new Packer(spec.params);
   const entry: { spec: AnyKernelSpec; text: string | null } = { spec, text: null };
   registry.push(entry);
   return {
@@ -110,7 +110,7 @@ export function defineKernel<
       }
       const gpu = owner!;
       const variant = recall(gpu, entry, list, launch) ?? variantFor(gpu, entry, list, launch);
-      gpu.encode(variant, list, pack, params, fold(launch.workgroups, gpu.maxWorkgroups));
+      gpu.encode(variant, list, packer, params, fold(launch.workgroups, gpu.maxWorkgroups));
     },
   };
 }

@@ -3,6 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { BindGroups, ParamRing, SLOT_BYTES } from "./bindings.ts";
 import type { Profiler } from "./profile.ts";
 import type { Stopwatch } from "./stopwatch.ts";
+import type { Run, Tape } from "./tape.ts";
 import type { Packer } from "./wgsl.ts";
 
 /** A compiled kernel, specialised for element types and constants. */
@@ -12,6 +13,9 @@ export interface Variant {
   pipeline: GPUComputePipeline | null;
 }
 
+/** Runs after which a GPU that has nothing to do gets what there is: encoding as many takes a few hundred microseconds. */
+const HEAD_START = 32;
+
 /** The commands recorded since the last submit: one encoder, and within it one compute pass as long as nothing is copied. */
 export class CommandStream {
   readonly params: ParamRing;
@@ -20,12 +24,18 @@ export class CommandStream {
   submits = 0;
   /** Times the next submit when set. */
   stopwatch: Stopwatch | null = null;
+  /** Remembers what is encoded when set. */
+  tape: Tape | null = null;
+  /** Whether the GPU is known to have nothing to do, and is worth being kept busy. */
+  isIdle = false;
   readonly #device: GPUDevice;
   readonly #profiler: Profiler | null;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   /** The pass's pipeline. */
   #pipeline: GPUComputePipeline | null = null;
+  /** Runs since the last submit. */
+  #runs = 0;
   readonly #offset = [0];
 
   constructor(device: GPUDevice, profiler: Profiler | null) {
@@ -37,6 +47,7 @@ export class CommandStream {
 
   /** The encoder, outside of any pass: for copies. */
   get encoder(): GPUCommandEncoder {
+    this.tape?.spoil();
     this.#endPass();
     this.#encoder ??= this.#device.createCommandEncoder();
     return this.#encoder;
@@ -46,24 +57,29 @@ export class CommandStream {
   dispatch(
     variant: Variant,
     tensors: readonly (Tensor | undefined)[],
-    pack: Packer,
+    packer: Packer,
     params: Readonly<Record<string, number>>,
-    [x, y, z]: readonly [number, number, number],
+    workgroups: readonly [number, number, number],
   ): void {
-    if (!variant.pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);
-    if (this.params.isFull) this.submit();
-    const slot = this.params.push(pack, params);
-    this.#pass ??= this.encoder.beginComputePass(this.#profiler?.pass(variant.label) ?? this.stopwatch?.pass);
-    if (this.#pipeline !== variant.pipeline) this.#pass.setPipeline(variant.pipeline);
-    this.#pipeline = variant.pipeline;
-    this.#offset[0] = slot * SLOT_BYTES;
-    this.#pass.setBindGroup(0, this.groups.get(variant.layout, tensors, slot), this.#offset);
-    // Every argument that is passed costs a conversion.
-    if (y === 1 && z === 1) this.#pass.dispatchWorkgroups(x);
-    else this.#pass.dispatchWorkgroups(x, y, z);
-    if (!this.#profiler) return;
-    this.#endPass();
-    if (this.#profiler.isFull) this.submit();
+    const { pipeline } = variant;
+    if (!pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);
+    if (!this.params.fits(1)) this.submit();
+    const slot = this.params.push(packer, params);
+    const run = { pipeline, group: this.groups.get(variant.layout, tensors, slot), workgroups };
+    this.#encode(this.#open(variant.label), run, slot);
+    this.tape?.add(run, packer.names, this.params.words(slot));
+    if (this.#profiler) {
+      this.#endPass();
+      if (this.#profiler.isFull) this.submit();
+    } else if (++this.#runs === HEAD_START && this.isIdle && !this.stopwatch) this.submit();
+  }
+
+  /** Appends the runs of a tape, with these parameters. */
+  replay({ runs }: Tape, parameters: Uint32Array): void {
+    if (!this.params.fits(runs.length)) this.submit();
+    const slot = this.params.append(parameters);
+    const pass = this.#open("replay");
+    for (let i = 0; i < runs.length; i++) this.#encode(pass, runs[i]!, slot + i);
   }
 
   submit(): void {
@@ -75,6 +91,8 @@ export class CommandStream {
     this.#device.queue.submit([this.#encoder.finish()]);
     this.#profiler?.collect();
     this.#encoder = null;
+    this.#runs = 0;
+    this.isIdle = false;
     this.submits++;
   }
 
@@ -83,7 +101,25 @@ export class CommandStream {
     this.#encoder = null;
     this.#pass = null;
     this.#pipeline = null;
+    this.#runs = 0;
     this.params.reset();
+  }
+
+  #open(label: string): GPUComputePassEncoder {
+    if (this.#pass) return this.#pass;
+    this.#encoder ??= this.#device.createCommandEncoder();
+    this.#pass = this.#encoder.beginComputePass(this.#profiler?.pass(label) ?? this.stopwatch?.pass);
+    return this.#pass;
+  }
+
+  #encode(pass: GPUComputePassEncoder, { pipeline, group, workgroups: [x, y, z] }: Run, slot: number): void {
+    if (this.#pipeline !== pipeline) pass.setPipeline(pipeline);
+    this.#pipeline = pipeline;
+    this.#offset[0] = slot * SLOT_BYTES;
+    pass.setBindGroup(0, group, this.#offset);
+    // Every argument that is passed costs a conversion.
+    if (y === 1 && z === 1) pass.dispatchWorkgroups(x);
+    else pass.dispatchWorkgroups(x, y, z);
   }
 
   #endPass(): void {

@@ -27,20 +27,23 @@ export function withParams(text: string, binding: number): string {
   return text.replace(/@group\(1\) @binding\(0\)/, `@group(0) @binding(${binding})`);
 }
 
-/** Writes parameters as `struct Params` into memory that is seen as words and as floats, from word `at` on. */
-export type Packer = (
-  values: Readonly<Record<string, number>>,
-  words: Uint32Array,
-  floats: Float32Array,
-  at: number,
-) => void;
+/** Writes parameters as the shader's `struct Params`. */
+export class Packer {
+  /** Of the words, in order. */
+  readonly names: readonly string[];
+  readonly #isFloat: readonly boolean[];
 
-export function packer(types: Readonly<Record<string, ParamType>>): Packer {
-  const names = Object.keys(types);
-  const isFloat = names.map((name) => types[name] === "f32");
-  return (values, words, floats, at) => {
-    for (let i = 0; i < names.length; i++) (isFloat[i] ? floats : words)[at + i] = values[names[i]!]!;
-  };
+  constructor(types: Readonly<Record<string, ParamType>>) {
+    this.names = Object.keys(types);
+    this.#isFloat = this.names.map((name) => types[name] === "f32");
+  }
+
+  /** Into memory that is seen as words and as floats, from word `at` on. */
+  write(values: Readonly<Record<string, number>>, words: Uint32Array, floats: Float32Array, at: number): void {
+    for (let i = 0; i < this.names.length; i++) {
+      (this.#isFloat[i] ? floats : words)[at + i] = values[this.names[i]!]!;
+    }
+  }
 }
 
 const DECLARED = {

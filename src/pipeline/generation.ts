@@ -78,6 +78,14 @@ export class Generation implements Speaker {
     this.#token = this.#options.sampler.choose(logits);
   }
 
+  get repeats(): boolean {
+    return !this.#options.constraint && !this.#options.trace;
+  }
+
+  repeat(): Readonly<Record<string, number>> {
+    return this.#options.sampler.repeat();
+  }
+
   chosen(token: Promise<number>): void {
     this.#wanted--;
     this.#expect(token);

@@ -144,6 +144,11 @@ export class Sampler {
     return token;
   }
 
+  /** Counts one more choice; its kernel runs are those of the one before, but for these parameters. */
+  repeat(): { step: number } {
+    return { step: this.#step++ % 2 ** 32 };
+  }
+
   /**
    * Restricts the next choices.
    *

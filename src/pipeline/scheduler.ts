@@ -1,4 +1,5 @@
 import type { Gpu } from "../gpu/gpu.ts";
+import type { Tape } from "../gpu/tape.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { nextTask } from "./next_task.ts";
@@ -13,10 +14,21 @@ export interface Speaker {
   readonly due: boolean;
   /** Records the choice of the next token from logits f32 [1, V], and leaves it in `token`. */
   choose(logits: Tensor): void;
+  /** Whether all its choices take the same kernel runs, but for parameters. */
+  readonly repeats: boolean;
+  /** Makes the next choice what the runs recorded by `choose` make it, with these parameters. */
+  repeat(): Readonly<Record<string, number>>;
   /** Learns that a choice is on its way. */
   chosen(token: Promise<number>): void;
   /** Waits for the first choice that has not been taken. */
   take(): Promise<number>;
+}
+
+/** A pass that was recorded, while this was its state (see `Decoder.stepState`). */
+interface Taped {
+  readonly state: readonly unknown[];
+  /** Undefined where it cannot be repeated. */
+  readonly tape: Tape | undefined;
 }
 
 interface Waiting {
@@ -44,6 +56,8 @@ export class Scheduler {
   readonly #waiting = new Map<Speaker, Waiting>();
   /** Answers of the last step that have not asked again yet. */
   readonly #expected = new Set<Speaker>();
+  /** The pass of an answer that is decoded alone, which is the same at every step. */
+  readonly #taped = new WeakMap<Speaker, Taped>();
   #running = false;
   #due = false;
   /** Passes so far that decoded more than one answer. */
@@ -129,21 +143,45 @@ export class Scheduler {
 
   /** Records one pass; returns the tokens chosen, u32 [B]. */
   #record(speakers: readonly Speaker[]): Tensor {
-    const { decoder } = this.#model;
     const gpu = this.#gpu;
     const [first] = speakers as readonly [Speaker, ...Speaker[]];
-    const alone = speakers.length === 1;
-    const tokens = alone ? first.token : gpu.empty([speakers.length], "u32");
-    const each = (visit: (speaker: Speaker, row: number) => void): void => speakers.forEach(visit);
+    if (speakers.length === 1) return this.#recordAlone(first);
+    const tokens = gpu.empty([speakers.length], "u32");
     gpu.scope(() => {
-      if (!alone) each(({ token }, i) => gpu.copy(token, tokens.rows(i, i + 1)));
-      const spans = speakers.map(({ sequence }) => ({ cache: sequence.cache, tokens: 1 }));
-      const logits = gpu.mark("logits", decoder.logits(decoder.forwardSpans(decoder.embed(tokens), spans))); // [B, V]
-      each((speaker, i) => speaker.choose(bindable(logits, i)));
-      if (!alone) each(({ token }, i) => gpu.copy(token, tokens.rows(i, i + 1)));
+      for (const [i, { token }] of speakers.entries()) gpu.copy(token, tokens.rows(i, i + 1));
+      const logits = this.#logits(tokens, speakers); // [B, V]
+      for (const [i, speaker] of speakers.entries()) speaker.choose(bindable(logits, i));
+      for (const [i, { token }] of speakers.entries()) gpu.copy(token, tokens.rows(i, i + 1));
       return undefined;
     });
     return tokens;
+  }
+
+  /** The same for a single answer: the code below the tape runs at its first step, and when the cache has grown. */
+  #recordAlone(speaker: Speaker): Tensor {
+    const gpu = this.#gpu;
+    const { cache } = speaker.sequence;
+    const state = speaker.repeats && !gpu.recorder ? this.#model.decoder.stepState(cache) : undefined;
+    const taped = this.#taped.get(speaker);
+    const isKnown = state !== undefined && taped?.state.every((part, i) => part === state[i]);
+    if (isKnown && taped?.tape) {
+      gpu.replay(taped.tape, { start: cache.length, ...speaker.repeat() });
+      cache.length++;
+      return speaker.token;
+    }
+    const pass = (): void => {
+      speaker.choose(this.#logits(speaker.token, [speaker]));
+    };
+    if (state && !isKnown) this.#taped.set(speaker, { state, tape: gpu.tape(pass, ["start", "step"]) });
+    else gpu.scope(() => void pass());
+    return speaker.token;
+  }
+
+  /** Token ids u32 [B], one of each answer → logits f32 [B, V] */
+  #logits(tokens: Tensor, speakers: readonly Speaker[]): Tensor {
+    const { decoder } = this.#model;
+    const spans = speakers.map(({ sequence }) => ({ cache: sequence.cache, tokens: 1 }));
+    return this.#gpu.mark("logits", decoder.logits(decoder.forwardSpans(decoder.embed(tokens), spans)));
   }
 }
 

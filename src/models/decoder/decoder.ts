@@ -1,6 +1,7 @@
 import { embed } from "../../../kernels/embed.ts";
 import { linear } from "../../../kernels/linear.ts";
 import { type Norm, rmsNorm } from "../../../kernels/rms_norm.ts";
+import { pickRotaryAttention } from "../../../kernels/rotary_attention.ts";
 import type { Weights } from "../../../weights/weights.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import type { Matrix } from "../../tensor/quantized.ts";
@@ -91,6 +92,16 @@ export class Decoder {
    */
   forwardSpans(x: Tensor, spans: readonly Span[]): Tensor {
     return this.#pass(x, spans, false);
+  }
+
+  /**
+   * What the kernel runs of a pass that appends one token to `cache` depend on, besides the parameter `start`, which is the tokens
+   * before it: they are the same as long as all of this is. Undefined where they depend on more.
+   */
+  stepState(cache: KvCache): readonly unknown[] | undefined {
+    const { headDim } = this.config;
+    const variant = pickRotaryAttention({ tokens: 1, headDim, start: cache.length }, this.#gpu.adapter);
+    return variant === "two" ? undefined : [variant, cache.layer(0), this.rope.table(cache.length + 1)];
   }
 
   /** @param last only the last row is wanted, of a single span */
