@@ -7,7 +7,7 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { linear, linearCandidates } from "../kernels/linear.ts";
 import { linearQuantized, quantizedCandidates } from "../kernels/linear_quantized.ts";
-import { Choices, rowClass } from "../src/gpu/choices.ts";
+import { Choices, GUESS, rowClass } from "../src/gpu/choices.ts";
 import { DRY_ADAPTER, openDevice } from "../src/gpu/device.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { loadShaders } from "../src/gpu/kernel.ts";
@@ -54,6 +54,14 @@ class MemoryStore implements TuningStore {
 }
 
 describe("choices", () => {
+  test("where a table has the guess, nobody is asked", async () => {
+    const choices = new Choices({ "k rows 1": GUESS });
+    const questions = await choices.collect(async () => {
+      assert.equal(choices.pick("k rows 1", "8x8", ["a", "b"], nothing), "a");
+    });
+    assert.deepEqual(questions, []);
+  });
+
   test("without a table the first candidate, always", () => {
     const choices = new Choices();
     assert.equal(choices.pick("k rows 1", "8x8", ["a", "b"], nothing), "a");

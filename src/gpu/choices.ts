@@ -1,5 +1,8 @@
 import { Recollection } from "./recollection.ts";
 
+/** Stands in a table for the first candidate: of shapes that a class does not tell apart, the kernel's guess does. */
+export const GUESS = "guess";
+
 /** Which of several ways to compute the same serves a class of shapes: `"linear f32 f16 rows 1 896x4864"` → `"row"`. */
 export type ChoiceTable = Readonly<Record<string, string>>;
 
@@ -58,6 +61,7 @@ export class Choices {
     const key = `${group} ${sizes}`;
     for (const table of this.#tables) {
       const named = table[key] ?? table[group];
+      if (named === GUESS) return first;
       const known = candidates.find((candidate) => candidate === named);
       if (known) return known;
     }

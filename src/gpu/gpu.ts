@@ -62,7 +62,7 @@ export class Gpu {
     this.#memory = new Memory(device, device?.limits.maxBufferSize ?? Number.MAX_SAFE_INTEGER);
     this.#readback = open && new Readback(open.device, open.wait);
     this.profiler = device && options.profile ? new Profiler(device) : null;
-    this.#stream = device && new CommandStream(device, this.profiler);
+    this.#stream = device && new CommandStream(device, this.profiler, !this.adapter.software);
     this.#failures = new Failures(device);
   }
 
@@ -120,12 +120,9 @@ export class Gpu {
       );
     }
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    if (bytes.length % 4 === 0) this.write(tensor, 0, bytes);
-    else {
-      const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
-      padded.set(bytes);
-      this.write(tensor, 0, padded);
-    }
+    const words = bytes.length % 4 === 0 ? bytes : new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+    if (words !== bytes) words.set(bytes);
+    this.write(tensor, 0, words);
     return tensor;
   }
 
@@ -248,16 +245,13 @@ export class Gpu {
    */
   tape(body: () => void, varying: readonly string[]): Tape | undefined {
     const tape = new Tape(varying);
-    const stream = this.#stream;
-    if (!stream || this.isDry || this.profiler) {
-      this.#memory.scope(body, () => []);
-      return undefined;
-    }
-    stream.tape = tape;
+    const stream = this.isDry || this.profiler ? null : this.#stream;
+    if (stream) stream.tape = tape;
+    else tape.spoil();
     try {
       this.#memory.reserving(body);
     } finally {
-      stream.tape = null;
+      if (stream) stream.tape = null;
     }
     return tape.isWhole ? tape : undefined;
   }
@@ -301,7 +295,7 @@ export class Gpu {
     const done = this.#readback.copy(this.#stream.encoder, tensor);
     this.flush();
     try {
-      return await this.#idleAfter(done());
+      return await this.#stream.idleAfter(done());
     } catch (cause) {
       this.#check();
       throw new GpuError(`reading ${tensor.bytes} bytes back failed`, { cause });
@@ -311,17 +305,9 @@ export class Gpu {
   /** Resolves when the GPU has done everything submitted so far; throws what went wrong since the last check. */
   async settled(): Promise<void> {
     this.flush();
-    if (this.device && this.#readback)
-      await this.#idleAfter(this.#readback.wait(this.device.queue.onSubmittedWorkDone()));
+    const done = this.device?.queue.onSubmittedWorkDone();
+    if (done) await this.#stream?.idleAfter(this.#readback!.wait(done));
     this.#check();
-  }
-
-  /** Notes that the GPU has nothing to do once what was submitted is `done`, unless more has been submitted by then. */
-  async #idleAfter<Result>(done: Promise<Result>): Promise<Result> {
-    const { submits } = this;
-    const result = await done;
-    if (this.#stream) this.#stream.isIdle = submits === this.submits && !this.adapter.software;
-    return result;
   }
 
   /** Milliseconds that the GPU takes for the launches of `body`, at most 4096; see `timed`. */

@@ -58,10 +58,10 @@ export async function loadShaders(): Promise<void> {
   );
 }
 
-/** Changes with every shader: what was measured before is of no use then. FNV-1a of their texts. */
+/** Changes with every shader: what was measured before is of no use then. FNV-1a of their texts, in whatever order they came. */
 export function shadersDigest(): string {
   let hash = 0x811c9dc5;
-  for (const { spec, text } of registry) {
+  for (const { spec, text } of registry.toSorted((a, b) => (a.spec.name < b.spec.name ? -1 : 1))) {
     for (const char of `${spec.name}\n${text ?? ""}`) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193);
   }
   return (hash >>> 0).toString(16).padStart(8, "0");

@@ -80,9 +80,9 @@ export class Memory {
     return pool.peakBytes;
   }
 
-  /** Runs `body`, which keeps nothing, on the memory of tapes. */
+  /** Runs `body`, which keeps nothing, on the memory of tapes, unless memory is only counted. */
   reserving(body: () => void): void {
-    this.#within(this.#reserved, body);
+    this.#within(this.#current === this.#pool ? this.#reserved : this.#current, body);
   }
 
   /** See `Pool.trim`. What tapes write to stays. */

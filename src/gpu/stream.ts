@@ -26,10 +26,11 @@ export class CommandStream {
   stopwatch: Stopwatch | null = null;
   /** Remembers what is encoded when set. */
   tape: Tape | null = null;
-  /** Whether the GPU is known to have nothing to do, and is worth being kept busy. */
-  isIdle = false;
   readonly #device: GPUDevice;
   readonly #profiler: Profiler | null;
+  readonly #isParallel: boolean;
+  /** Whether the GPU is known to have nothing to do. */
+  #isIdle = false;
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   /** The pass's pipeline. */
@@ -38,9 +39,11 @@ export class CommandStream {
   #runs = 0;
   readonly #offset = [0];
 
-  constructor(device: GPUDevice, profiler: Profiler | null) {
+  /** @param isParallel the GPU works while the host does */
+  constructor(device: GPUDevice, profiler: Profiler | null, isParallel: boolean) {
     this.#device = device;
     this.#profiler = profiler;
+    this.#isParallel = isParallel;
     this.params = new ParamRing(device);
     this.groups = new BindGroups(device, this.params.binding);
   }
@@ -71,7 +74,7 @@ export class CommandStream {
     if (this.#profiler) {
       this.#endPass();
       if (this.#profiler.isFull) this.submit();
-    } else if (++this.#runs === HEAD_START && this.isIdle && !this.stopwatch) this.submit();
+    } else if (++this.#runs === HEAD_START && this.#isIdle && !this.stopwatch) this.submit();
   }
 
   /** Appends the runs of a tape, with these parameters. */
@@ -92,8 +95,16 @@ export class CommandStream {
     this.#profiler?.collect();
     this.#encoder = null;
     this.#runs = 0;
-    this.isIdle = false;
+    this.#isIdle = false;
     this.submits++;
+  }
+
+  /** Notes that the GPU has nothing to do once what was submitted is `done`, unless more has been submitted by then. */
+  async idleAfter<Result>(done: Promise<Result>): Promise<Result> {
+    const { submits } = this;
+    const result = await done;
+    this.#isIdle = this.#isParallel && submits === this.submits;
+    return result;
   }
 
   /** Forgets what was recorded. */

@@ -5,6 +5,8 @@ import type { Gpu } from "./gpu.ts";
 const SAMPLE_MS = 2;
 const SAMPLES = 5;
 const LAUNCHES = 1024;
+/** Milliseconds of work that a GPU at rest gets first: until its clock is up, all candidates look slow, and some slower than they are. */
+const WARM_MS = 300;
 /** A first launch that takes longer, in ms, says enough; later ones of fast kernels say more. */
 const SLOW_MS = 20;
 /** A candidate this many times slower than another is not timed twice. */
@@ -31,15 +33,31 @@ export async function tune(
   questions: readonly Question[],
   { limitMs, signal }: { readonly limitMs: number; readonly signal?: AbortSignal | undefined },
 ): Promise<Answer[]> {
-  const started = performance.now();
   const answers: Answer[] = [];
-  for (const { key, candidates, trials } of questions) {
+  const [first] = questions;
+  if (first) await warm(gpu, first, signal);
+  const started = performance.now();
+  let ready = first && compiled(gpu, first);
+  for (const [i, { key, candidates, trials }] of questions.entries()) {
     signal?.throwIfAborted();
+    const runners = (await ready) ?? [];
     const late = performance.now() - started > limitMs;
-    const ms = late ? {} : await race(gpu, await compiled(gpu, candidates, trials), trials);
+    const next = late ? undefined : questions[i + 1];
+    ready = next && compiled(gpu, next); // while this one is timed
+    const ms = late ? {} : await race(gpu, runners, trials);
     answers.push({ key, ms, chosen: best(candidates, ms) });
   }
   return answers;
+}
+
+/** Keeps the GPU at one candidate for a while. */
+async function warm(gpu: Gpu, question: Question, signal: AbortSignal | undefined): Promise<void> {
+  const [candidate] = await compiled(gpu, question);
+  if (candidate === undefined) return;
+  for (const started = performance.now(); performance.now() - started < WARM_MS; ) {
+    signal?.throwIfAborted();
+    await sample(gpu, candidate, question.trials, LAUNCHES / 4);
+  }
 }
 
 /** The fastest, unless the first is as good. */
@@ -51,7 +69,7 @@ export function best(candidates: readonly string[], ms: Readonly<Record<string, 
 }
 
 /** The candidates that this adapter's compiler takes. */
-async function compiled(gpu: Gpu, candidates: readonly string[], trials: Question["trials"]): Promise<string[]> {
+async function compiled(gpu: Gpu, { candidates, trials }: Question): Promise<string[]> {
   const compile = (candidate: string): Promise<unknown> =>
     gpu.rehearse(() => {
       for (const trial of trials) run(gpu, candidate, trial);
@@ -67,16 +85,10 @@ async function race(
   candidates: readonly string[],
   trials: Question["trials"],
 ): Promise<Record<string, number>> {
-  const sample = async (candidate: string, launches: number): Promise<number> => {
-    const ms = await gpu.time(() => {
-      for (let i = 0; i < launches; i++) run(gpu, candidate, trials[i % trials.length]!);
-    });
-    return ms / launches;
-  };
   const times: Record<string, number[]> = {};
   for (const candidate of candidates) {
-    const first = await sample(candidate, 1); // makes buffers and bind groups, and wakes the GPU
-    times[candidate] = [first > SLOW_MS ? first : await sample(candidate, trials.length)];
+    const first = await sample(gpu, candidate, trials, 1); // makes buffers and bind groups, and wakes the GPU
+    times[candidate] = [first > SLOW_MS ? first : await sample(gpu, candidate, trials, trials.length)];
   }
   const fastest = Math.min(...Object.values(times).flat());
   const launches = Math.max(1, Math.min(LAUNCHES, Math.ceil(SAMPLE_MS / fastest)));
@@ -84,10 +96,18 @@ async function race(
   if (close.length > 1) {
     for (const candidate of close) times[candidate] = [];
     for (let i = 0; i < SAMPLES; i++)
-      for (const candidate of close) times[candidate]!.push(await sample(candidate, launches));
+      for (const candidate of close) times[candidate]!.push(await sample(gpu, candidate, trials, launches));
   }
   const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1]!;
   return Object.fromEntries(candidates.map((candidate) => [candidate, median(times[candidate]!)]));
+}
+
+/** Milliseconds of a launch, on average over so many in one submit. */
+async function sample(gpu: Gpu, candidate: string, trials: Question["trials"], launches: number): Promise<number> {
+  const ms = await gpu.time(() => {
+    for (let i = 0; i < launches; i++) run(gpu, candidate, trials[i % trials.length]!);
+  });
+  return ms / launches;
 }
 
 function run(gpu: Gpu, candidate: string, trial: Question["trials"][number]): undefined {

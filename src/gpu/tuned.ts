@@ -1,4 +1,4 @@
-import type { ChoiceTable } from "./choices.ts";
+import { type ChoiceTable, GUESS } from "./choices.ts";
 import type { AdapterSummary } from "./device.ts";
 
 /** Choices measured by `bench/tune.mts` on adapters that many share, to be extended by measurement only. */
@@ -16,8 +16,29 @@ const TUNED: readonly { readonly adapter: RegExp; readonly table: ChoiceTable }[
       "linear_quantized f32 int8 rows 1": "lanes_row",
     },
   },
+  {
+    adapter: /nvidia-h200/,
+    table: {
+      "linear f32 f16 rows 1": GUESS,
+      "linear f32 f16 rows 2": GUESS,
+      "linear f32 f16 rows 4": GUESS,
+      "linear f32 f16 rows 8": GUESS,
+      "linear f32 f16 rows 64": GUESS,
+      "linear f16 f16 rows 64": GUESS,
+      "linear_quantized f32 int4 rows 1": GUESS,
+      "linear_quantized f32 int4 rows 2": GUESS,
+      "linear_quantized f32 int4 rows 8": "team_wide",
+      "linear_quantized f32 int4 rows 16": "matrix_parts",
+      "linear_quantized f32 int4 rows 32": "matrix_parts",
+      "linear_quantized f32 int4 rows 64": GUESS,
+      "linear_quantized f32 int8 rows 1": "row",
+      "linear_quantized f32 int8 rows 2": GUESS,
+      "linear_quantized f32 int8 rows 4": GUESS,
+      "linear_quantized f32 int8 rows 8": GUESS,
+    },
+  },
 ];
 
 /** The committed choices for an adapter, if there are any. */
-export const tableFor = ({ vendor, architecture, description }: AdapterSummary): ChoiceTable =>
-  TUNED.find(({ adapter }) => adapter.test(`${vendor} ${architecture} ${description}`))?.table ?? {};
+export const tableFor = ({ vendor, architecture, device, description }: AdapterSummary): ChoiceTable =>
+  TUNED.find(({ adapter }) => adapter.test(`${vendor} ${architecture} ${device} ${description}`))?.table ?? {};
