@@ -29,8 +29,13 @@ const MIN_SIZE = 128;
 /** Loads of weights that a thread has under way; software adapters gain nothing by it, and compile the longer for it. */
 const LOADS = 8;
 const SOFTWARE_LOADS = 4;
-/** Vectors of 8 inputs that a thread takes in all, about. */
+/** Vectors of 8 inputs that a thread takes in all, about: fewer where there would be too few threads to keep memory busy. */
 const TURNS = 4;
+const SHORT_TURNS = 2;
+const FEW_OUTPUTS = 2 ** 12;
+/** Of so many outputs a thread keeps fewer weights in registers: there are threads enough. */
+const MANY_OUTPUTS = 2 ** 15;
+const MANY_LOADS = 4;
 
 interface Sizes {
   readonly rows: number;
@@ -45,9 +50,11 @@ export function teamCandidates({ rows, inputs, outputs }: Sizes, adapter: Adapte
   return rows === 2 || outputs >= 2 ** 12 ? ["team_2", "team", "team_4"] : ["team", "team_2", "team_4"];
 }
 
+const MAX_TEAM = 256;
+
 /** Threads that share sums over so many vectors: a power of two, few turns for each. */
 export const teamSize = (vectors: number, turns: number): number =>
-  Math.min(256, Math.max(32, 2 ** Math.ceil(Math.log2(vectors / turns))));
+  Math.min(MAX_TEAM, Math.max(32, 2 ** Math.ceil(Math.log2(vectors / turns))));
 
 /** Rows of a team: a power of two. */
 export const teamRows = (rows: number): number => Math.min(MAX_ROWS, 2 ** Math.ceil(Math.log2(rows)));
@@ -99,11 +106,13 @@ function launchFor(variant: TeamVariant, rows: number, weight: Tensor, steps: nu
   const isSwiglu = (steps & STEPS.swiglu) !== 0;
   const perTeam = isSwiglu ? Math.max(2, OUTPUTS[variant]) : OUTPUTS[variant];
   const ROWS = teamRows(rows);
-  const TEAM = teamSize(inputs / 8, TURNS);
+  const isShort = outputs < FEW_OUTPUTS && inputs / 8 <= SHORT_TURNS * MAX_TEAM;
+  const turns = isShort ? SHORT_TURNS : TURNS;
+  const TEAM = teamSize(inputs / 8, turns);
   const WORKGROUP_SIZE = Math.max(MIN_SIZE, TEAM);
-  const wanted = weight.gpu.adapter.software ? SOFTWARE_LOADS : LOADS;
+  const wanted = weight.gpu.adapter.software ? SOFTWARE_LOADS : outputs < MANY_OUTPUTS ? LOADS : MANY_LOADS;
   const loads = wanted / (weight.dtype === "f16" ? 1 : 2) / (ROWS > 2 ? 2 : 1);
-  const UNROLL = Math.max(1, Math.min(TURNS, Math.floor(loads / perTeam)));
+  const UNROLL = Math.max(1, Math.min(turns, Math.floor(loads / perTeam)));
   const overrides = {
     WORKGROUP_SIZE,
     TEAM,

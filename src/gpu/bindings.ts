@@ -3,84 +3,115 @@ import type { Tensor } from "../tensor/tensor.ts";
 import type { Packer } from "./wgsl.ts";
 
 /** Bytes of one parameter slot: the strictest uniform-offset alignment a device may ask for. */
-export const SLOT_BYTES = 256;
+const SLOT_BYTES = 256;
 export const SLOT_WORDS = SLOT_BYTES / 4;
 const SLOTS = 4096;
 /** Every new prompt length brings new buffers; past this many cached groups the cache starts over. */
 const MAX_GROUPS = 16384;
 
-/** One uniform buffer shared by all kernels: each dispatch gets a slot, addressed by a dynamic offset. */
-export class ParamRing {
-  /** What kernels bind, with the dynamic offset of their slot. */
-  readonly binding: GPUBufferBinding;
+/**
+ * One uniform buffer shared by all kernels, in slots. Runs of a kernel whose parameters are equal share a slot within a submit: a
+ * decode step has over a hundred runs, and a handful of slots.
+ */
+export class Params {
   readonly #queue: GPUQueue;
   readonly #buffer: GPUBuffer;
   readonly #words = new Uint32Array(SLOT_WORDS * SLOTS);
   readonly #floats = new Float32Array(this.#words.buffer);
+  /** Slots of each kernel since the last upload. */
+  readonly #slots = new Map<Packer, number[]>();
   #used = 0;
 
   constructor(device: GPUDevice) {
     this.#queue = device.queue;
     const { UNIFORM, COPY_DST } = GPUBufferUsage;
     this.#buffer = device.createBuffer({ label: "params", size: SLOT_BYTES * SLOTS, usage: UNIFORM | COPY_DST });
-    this.binding = { buffer: this.#buffer, size: SLOT_BYTES };
   }
 
-  /** Whether there is room for so many more. */
-  fits(slots: number): boolean {
-    return this.#used + slots <= SLOTS;
+  /** Slots filled since the last upload. */
+  get used(): number {
+    return this.#used;
   }
 
-  /** Fills the next slot and returns its number. */
+  get isFull(): boolean {
+    return this.#used === SLOTS;
+  }
+
+  /** What kernels bind. */
+  binding(slot: number): GPUBufferBinding {
+    return { buffer: this.#buffer, offset: slot * SLOT_BYTES, size: SLOT_BYTES };
+  }
+
+  /** The number of a slot that holds these parameters. */
   push(packer: Packer, params: Readonly<Record<string, number>>): number {
-    packer.write(params, this.#words, this.#floats, this.#used * SLOT_WORDS);
+    const slot = this.#used;
+    packer.write(params, this.#words, this.#floats, slot * SLOT_WORDS);
+    const slots = this.#slots.get(packer);
+    if (!slots) this.#slots.set(packer, [slot]);
+    else {
+      const known = slots.find((other) => this.#areEqual(other, slot, packer.names.length));
+      if (known !== undefined) return known;
+      slots.push(slot);
+    }
     return this.#used++;
   }
 
-  /** Fills the next slots with what such slots held before, and returns the number of the first. */
-  append(words: Uint32Array): number {
-    const first = this.#used;
-    this.#words.set(words, first * SLOT_WORDS);
-    this.#used += words.length / SLOT_WORDS;
-    return first;
+  /** From now on, slots filled so far are not shared. */
+  separate(): void {
+    this.#slots.clear();
   }
 
-  /** The words of a slot. */
-  words(slot: number): Uint32Array {
-    return this.#words.subarray(slot * SLOT_WORDS, (slot + 1) * SLOT_WORDS);
+  /** The words of slots from `first` on. */
+  words(first: number): Uint32Array {
+    return this.#words.slice(first * SLOT_WORDS, this.#used * SLOT_WORDS);
+  }
+
+  /** Fills slots from `first` on, which must not have been filled since the last upload. */
+  fill(first: number, words: Uint32Array): void {
+    this.#words.set(words, first * SLOT_WORDS);
+    this.#used = first + words.length / SLOT_WORDS;
   }
 
   /** Sends the slots used since the last upload. Call right before the submit that reads them. */
   upload(): void {
     if (this.#used > 0) this.#queue.writeBuffer(this.#buffer, 0, this.#words, 0, this.#used * SLOT_WORDS);
-    this.#used = 0;
+    this.reset();
   }
 
   reset(): void {
     this.#used = 0;
+    this.#slots.clear();
+  }
+
+  #areEqual(a: number, b: number, words: number): boolean {
+    for (let i = 0; i < words; i++) {
+      if (this.#words[a * SLOT_WORDS + i] !== this.#words[b * SLOT_WORDS + i]) return false;
+    }
+    return true;
   }
 }
 
-/** A group, and what it binds: three numbers for each tensor. */
+/** A group, and what it binds: three numbers for each tensor, and a slot of parameters. */
 interface Bound {
   readonly layout: GPUBindGroupLayout;
+  readonly slot: number;
   readonly ranges: readonly number[];
   readonly group: GPUBindGroup;
 }
 
-/** Bind groups by layout and buffer ranges; a repeated forward pass finds all of its groups here. */
+/** Bind groups by layout, buffer ranges and slot; a repeated forward pass finds all of its groups here. */
 export class BindGroups {
   readonly #device: GPUDevice;
-  readonly #params: GPUBufferBinding;
+  readonly #params: Params;
   readonly #cache = new Map<GPUBindGroupLayout, Map<string, Bound>>();
-  /** What each slot of parameters went with last: in a repeated pass, what it goes with again. */
+  /** Of each run of a submit, the last one: in a repeated pass, again the one. */
   readonly #recent: Bound[] = [];
   readonly #absent: GPUBuffer;
   #count = 0;
   created = 0;
 
-  /** @param params bound behind the tensors */
-  constructor(device: GPUDevice, params: GPUBufferBinding) {
+  /** @param params one slot is bound behind the tensors */
+  constructor(device: GPUDevice, params: Params) {
     this.#device = device;
     this.#params = params;
     this.#absent = device.createBuffer({ label: "absent", size: 256, usage: GPUBufferUsage.STORAGE });
@@ -90,12 +121,14 @@ export class BindGroups {
    * The group that binds `tensors` in order, and the parameters; an absent optional tensor is bound to a small buffer nobody reads.
    *
    * @param slot of the parameters
+   * @param run  how many there were before in this submit
    */
-  get(layout: GPUBindGroupLayout, tensors: readonly (Tensor | undefined)[], slot: number): GPUBindGroup {
-    const recent = this.#recent[slot];
-    if (recent && recent.layout === layout && binds(recent.ranges, tensors)) return recent.group;
-    const bound = this.#find(layout, tensors);
-    this.#recent[slot] = bound;
+  get(layout: GPUBindGroupLayout, tensors: readonly (Tensor | undefined)[], slot: number, run: number): GPUBindGroup {
+    const recent = this.#recent[run];
+    if (recent && recent.layout === layout && recent.slot === slot && binds(recent.ranges, tensors))
+      return recent.group;
+    const bound = this.#find(layout, tensors, slot);
+    this.#recent[run] = bound;
     return bound.group;
   }
 
@@ -105,17 +138,17 @@ export class BindGroups {
     this.#count = 0;
   }
 
-  #find(layout: GPUBindGroupLayout, tensors: readonly (Tensor | undefined)[]): Bound {
+  #find(layout: GPUBindGroupLayout, tensors: readonly (Tensor | undefined)[], slot: number): Bound {
     const ranges = tensors.flatMap((tensor) => rangeOf(tensor));
-    const key = ranges.join();
+    const key = [slot, ...ranges].join();
     const cached = this.#cache.get(layout)?.get(key);
     if (cached) return cached;
     if (this.#count === MAX_GROUPS) this.clear();
     this.#count++;
     this.created++;
-    const resources = [...tensors.map((tensor) => this.#range(tensor)), this.#params];
+    const resources = [...tensors.map((tensor) => this.#range(tensor)), this.#params.binding(slot)];
     const entries = resources.map((resource, binding) => ({ binding, resource }));
-    const bound = { layout, ranges, group: this.#device.createBindGroup({ layout, entries }) };
+    const bound = { layout, slot, ranges, group: this.#device.createBindGroup({ layout, entries }) };
     const groups = this.#cache.get(layout) ?? new Map<string, Bound>();
     this.#cache.set(layout, groups.set(key, bound));
     return bound;

@@ -135,7 +135,7 @@ export class Gpu {
   write(tensor: Tensor, byteOffset: number, bytes: Uint8Array<ArrayBuffer>): void {
     this.flush();
     this.#check();
-    this.#stream?.tape?.spoil();
+    this.#stream?.spoil();
     if (tensor.block.buffer) this.device?.queue.writeBuffer(tensor.block.buffer, tensor.offset + byteOffset, bytes);
   }
 
@@ -246,13 +246,10 @@ export class Gpu {
   tape(body: () => void, varying: readonly string[]): Tape | undefined {
     const tape = new Tape(varying);
     const stream = this.isDry || this.profiler ? null : this.#stream;
-    if (stream) stream.tape = tape;
-    else tape.spoil();
-    try {
-      this.#memory.reserving(body);
-    } finally {
-      if (stream) stream.tape = null;
-    }
+    this.#memory.reserving(() => {
+      if (stream) stream.record(tape, body);
+      else body();
+    });
     return tape.isWhole ? tape : undefined;
   }
 

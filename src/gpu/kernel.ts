@@ -251,7 +251,7 @@ function layoutFor(gpu: Gpu, spec: AnyKernelSpec): GPUBindGroupLayout {
   const known = gpu.layouts.get(key);
   if (known) return known;
   const buffers: GPUBufferBindingLayout[] = access.map((type) => ({ type }));
-  buffers.push({ type: "uniform", hasDynamicOffset: true }); // the parameters
+  buffers.push({ type: "uniform" }); // the parameters
   const entries = buffers.map((buffer, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer }));
   const layout = gpu.device!.createBindGroupLayout({ label: key, entries });
   gpu.layouts.set(key, layout);

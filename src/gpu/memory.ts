@@ -8,7 +8,7 @@ export interface MemoryUse {
   readonly allocations: number;
 }
 
-/** Whose memory a tensor is, and when it is given back: when the innermost scope ends, unless there is none. */
+/** Whose a tensor's memory is: the innermost scope's, which gives it back when it ends, or nobody's, until it is released. */
 export class Memory {
   readonly #pool: Pool;
   /** What tapes write to: nobody else may have it, but each other. See `Gpu.tape` */

@@ -1,6 +1,6 @@
 import { GpuError } from "../errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { BindGroups, ParamRing, SLOT_BYTES } from "./bindings.ts";
+import { BindGroups, Params } from "./bindings.ts";
 import type { Profiler } from "./profile.ts";
 import type { Stopwatch } from "./stopwatch.ts";
 import type { Run, Tape } from "./tape.ts";
@@ -18,14 +18,12 @@ const HEAD_START = 32;
 
 /** The commands recorded since the last submit: one encoder, and within it one compute pass as long as nothing is copied. */
 export class CommandStream {
-  readonly params: ParamRing;
+  readonly params: Params;
   readonly groups: BindGroups;
   /** Number of command buffers submitted so far. */
   submits = 0;
   /** Times the next submit when set. */
   stopwatch: Stopwatch | null = null;
-  /** Remembers what is encoded when set. */
-  tape: Tape | null = null;
   readonly #device: GPUDevice;
   readonly #profiler: Profiler | null;
   readonly #isParallel: boolean;
@@ -37,20 +35,21 @@ export class CommandStream {
   #pipeline: GPUComputePipeline | null = null;
   /** Runs since the last submit. */
   #runs = 0;
-  readonly #offset = [0];
+  /** Remembers what is encoded when set. */
+  #tape: Tape | null = null;
 
   /** @param isParallel the GPU works while the host does */
   constructor(device: GPUDevice, profiler: Profiler | null, isParallel: boolean) {
     this.#device = device;
     this.#profiler = profiler;
     this.#isParallel = isParallel;
-    this.params = new ParamRing(device);
-    this.groups = new BindGroups(device, this.params.binding);
+    this.params = new Params(device);
+    this.groups = new BindGroups(device, this.params);
   }
 
   /** The encoder, outside of any pass: for copies. */
   get encoder(): GPUCommandEncoder {
-    this.tape?.spoil();
+    this.#tape?.spoil();
     this.#endPass();
     this.#encoder ??= this.#device.createCommandEncoder();
     return this.#encoder;
@@ -66,27 +65,47 @@ export class CommandStream {
   ): void {
     const { pipeline } = variant;
     if (!pipeline) throw new GpuError(`kernel ${variant.label}: its pipeline is still being compiled`);
-    if (!this.params.fits(1)) this.submit();
+    if (this.params.isFull) this.submit();
     const slot = this.params.push(packer, params);
-    const run = { pipeline, group: this.groups.get(variant.layout, tensors, slot), workgroups };
-    this.#encode(this.#open(variant.label), run, slot);
-    this.tape?.add(run, packer.names, this.params.words(slot));
+    const run = { pipeline, group: this.groups.get(variant.layout, tensors, slot, this.#runs), workgroups };
+    this.#encode(this.#open(variant.label), run);
+    this.#runs++;
+    this.#tape?.add(run, slot, packer.names);
     if (this.#profiler) {
       this.#endPass();
       if (this.#profiler.isFull) this.submit();
-    } else if (++this.#runs === HEAD_START && this.#isIdle && !this.stopwatch) this.submit();
+    } else if (this.#runs === HEAD_START && this.#isIdle && !this.stopwatch && !this.#tape) this.submit();
+  }
+
+  /** Remembers on `tape` what `body` encodes. */
+  record(tape: Tape, body: () => void): void {
+    this.params.separate();
+    const first = this.params.used;
+    this.#tape = tape;
+    try {
+      body();
+    } finally {
+      this.#tape = null;
+    }
+    tape.end(first, this.params.words(first));
+  }
+
+  /** Says that something happens that cannot be repeated. */
+  spoil(): void {
+    this.#tape?.spoil();
   }
 
   /** Appends the runs of a tape, with these parameters. */
-  replay({ runs }: Tape, parameters: Uint32Array): void {
-    if (!this.params.fits(runs.length)) this.submit();
-    const slot = this.params.append(parameters);
+  replay({ runs, first }: Tape, parameters: Uint32Array): void {
+    if (this.params.used > first) this.submit();
+    this.params.fill(first, parameters);
     const pass = this.#open("replay");
-    for (let i = 0; i < runs.length; i++) this.#encode(pass, runs[i]!, slot + i);
+    for (let i = 0; i < runs.length; i++) this.#encode(pass, runs[i]!);
   }
 
   submit(): void {
     if (!this.#encoder) return;
+    this.#tape?.spoil(); // its slots start over
     this.#endPass();
     this.params.upload();
     this.#profiler?.resolve(this.#encoder);
@@ -123,11 +142,10 @@ export class CommandStream {
     return this.#pass;
   }
 
-  #encode(pass: GPUComputePassEncoder, { pipeline, group, workgroups: [x, y, z] }: Run, slot: number): void {
+  #encode(pass: GPUComputePassEncoder, { pipeline, group, workgroups: [x, y, z] }: Run): void {
     if (this.#pipeline !== pipeline) pass.setPipeline(pipeline);
     this.#pipeline = pipeline;
-    this.#offset[0] = slot * SLOT_BYTES;
-    pass.setBindGroup(0, group, this.#offset);
+    pass.setBindGroup(0, group);
     // Every argument that is passed costs a conversion.
     if (y === 1 && z === 1) pass.dispatchWorkgroups(x);
     else pass.dispatchWorkgroups(x, y, z);

@@ -1,6 +1,6 @@
 import { SLOT_WORDS } from "./bindings.ts";
 
-/** One kernel run, but for its parameters. */
+/** One kernel run; its group binds a slot of parameters. */
 export interface Run {
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
@@ -13,52 +13,52 @@ export interface Run {
  */
 export class Tape {
   readonly runs: Run[] = [];
+  /** The first slot of parameters that the runs bind. */
+  first = 0;
   readonly #varying: readonly string[];
-  readonly #slots: Uint32Array[] = [];
-  /** Words that hold each parameter that varies. */
-  readonly #places = new Map<string, number[]>();
+  /** Words of all slots where each parameter that varies is. */
+  readonly #places = new Map<string, Set<number>>();
+  /** What the slots hold, from the first on. */
   #words: Uint32Array | undefined;
-  #isWhole = true;
+  #isSpoilt = false;
 
   /** @param varying names of parameters that replays give other values */
   constructor(varying: readonly string[]) {
     this.#varying = varying;
+    for (const name of varying) this.#places.set(name, new Set());
   }
 
-  /** Whether what was recorded is all that happened. */
+  /** Whether all that happened was recorded. */
   get isWhole(): boolean {
-    return this.#isWhole;
+    return this.#words !== undefined && !this.#isSpoilt;
   }
 
-  /** @param names of the first `words` of the run's slot of parameters */
-  add(run: Run, names: readonly string[], words: Uint32Array): void {
+  /** @param names of the first words of the slot */
+  add(run: Run, slot: number, names: readonly string[]): void {
+    this.runs.push(run);
     for (const name of this.#varying) {
       const at = names.indexOf(name);
-      if (at < 0) continue;
-      const places = this.#places.get(name) ?? [];
-      this.#places.set(name, places);
-      places.push(this.#slots.length * SLOT_WORDS + at);
+      if (at >= 0) this.#places.get(name)?.add(slot * SLOT_WORDS + at);
     }
-    this.runs.push(run);
-    this.#slots.push(words.slice());
   }
 
   /** Says that something happened that cannot be repeated. */
   spoil(): void {
-    this.#isWhole = false;
+    this.#isSpoilt = true;
   }
 
-  /** The slots of all runs, one after another, with these values; overwritten by the next call. */
+  /** @param words of all slots from `first` on */
+  end(first: number, words: Uint32Array): void {
+    this.first = first;
+    this.#words = words;
+  }
+
+  /** The words of all slots from the first on, with these values; overwritten by the next call. */
   parameters(values: Readonly<Record<string, number>>): Uint32Array {
-    this.#words ??= joined(this.#slots);
-    for (const name of this.#varying)
-      for (const place of this.#places.get(name) ?? []) this.#words[place] = values[name]!;
-    return this.#words;
+    const words = this.#words ?? new Uint32Array();
+    for (const [name, places] of this.#places) {
+      for (const place of places) words[place - this.first * SLOT_WORDS] = values[name]!;
+    }
+    return words;
   }
-}
-
-function joined(slots: readonly Uint32Array[]): Uint32Array {
-  const words = new Uint32Array(slots.length * SLOT_WORDS);
-  for (const [i, slot] of slots.entries()) words.set(slot, i * SLOT_WORDS);
-  return words;
 }
