@@ -10,7 +10,7 @@ import { decoderWork, fastvithdLayers, siglipLayers, sumOf } from "./lib/counts.
 import { fitGrowth } from "./lib/fit.mts";
 import { noise, prefillMs, prompt, seeMs } from "./lib/passes.mts";
 import { type Bench, nameOf, openBench, program, RESULTS, writeResult } from "./lib/program.mts";
-import { show, spread, table } from "./lib/stats.mts";
+import { show, spread, table, warmed } from "./lib/stats.mts";
 import { barChart } from "./lib/svg.mts";
 
 const USAGE = `node bench/headline.ts [options]
@@ -75,13 +75,8 @@ export const main = (args: readonly string[]): Promise<void> =>
     await print(bench, { ours, ...baseline }, values["no-plot"] ? undefined : (values.out ?? RESULTS));
   });
 
-/** The median of `runs` passes; one more comes first, unmeasured. */
-async function median(runs: number, pass: () => Promise<number>): Promise<number> {
-  await pass();
-  const times: number[] = [];
-  for (let i = 0; i < runs; i++) times.push(await pass());
-  return spread(times).median;
-}
+const median = async (runs: number, pass: () => Promise<number>): Promise<number> =>
+  spread(await warmed(pass, runs)).median;
 
 async function prefillMedian(model: FastVLMModel, tokens: number, runs: number): Promise<number> {
   const cache = model.decoder.cache(tokens, model.dtype);

@@ -7,9 +7,9 @@ import { storageOf, visionWork } from "./lib/cases.mts";
 import { floorMs } from "./lib/ceilings.mts";
 import { decoderWork, type Storage, type Work } from "./lib/counts.mts";
 import { parseModels, sourceOf } from "./lib/models.mts";
-import { prefillMs, prompt, seeMs, stepMs } from "./lib/passes.mts";
+import { prefillMs, prompt, STEPS, seeMs, stepMs } from "./lib/passes.mts";
 import { type Bench, nameOf, openBench, program, RESULTS, writeResult } from "./lib/program.mts";
-import { type Spread, show, spread, table } from "./lib/stats.mts";
+import { type Spread, show, spread, table, warmed } from "./lib/stats.mts";
 import { lineCharts } from "./lib/svg.mts";
 
 const USAGE = `node bench/scaling.ts [options]
@@ -67,7 +67,7 @@ export const main = (args: readonly string[]): Promise<void> =>
     const dtype = choice("dtype", values.dtype, "f32", "f16");
     using vlm = await FastVLM.load(source, { dtype, quantize, embeddings, cache: false });
     const runs = integer("runs", values.runs, 1, 1000) ?? (bench.adapter.software ? 1 : 5);
-    const limit = vlm.model.decoder.contextLimit(vlm.model.dtype) - 1;
+    const limit = vlm.model.decoder.contextLimit(vlm.model.dtype) - STEPS;
     const list = (flag: "sizes" | "tokens" | "contexts"): number[] =>
       values[flag]?.split(",").map((item) => integer(flag, item, 1)!) ?? defaults[flag];
     const curves = await measure(vlm.model, storageOf(vlm.model.dtype, quantize, embeddings), bench, runs, {
@@ -91,11 +91,9 @@ async function measure(
   const curve = async (places: readonly number[], work: (at: number) => Work, run: (at: number) => Promise<number>) => {
     const points: Point[] = [];
     for (const place of places) {
-      const times: number[] = [];
-      // The first run of each compiles nothing new after the smallest, but touches fresh memory.
-      for (let i = 0; i <= runs; i++) times.push(await run(place));
+      const times = await warmed(() => run(place), runs);
       const counted = work(place);
-      points.push({ at: place, ms: spread(times.slice(1)), work: counted, limitMs: floorMs(counted, ceilings) });
+      points.push({ at: place, ms: spread(times), work: counted, limitMs: floorMs(counted, ceilings) });
       gpu.trim();
     }
     return points;

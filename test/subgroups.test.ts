@@ -63,6 +63,19 @@ for (const [model, options] of [
   });
 }
 
+test("a GPU of its own has run every kind of pass when a model is loaded, and holds nothing of it", {
+  skip,
+}, async () => {
+  using plain = await load("models/fastvlm_hf", { dtype: "f32" });
+  using vlm = await load("models/fastvlm_hf", { dtype: "f32" }, openVarying);
+  assert.equal(plain.gpu.dispatches, 0);
+  assert.ok(vlm.gpu.dispatches > 5 * vlm.model.decoder.config.layers, `${vlm.gpu.dispatches} runs`);
+  const { used, allocated } = vlm.gpu.memory;
+  assert.ok(used < allocated);
+  await resultOf(vlm.generate({ prompt: "Count.", maxTokens: 4 }));
+  assert.equal(vlm.gpu.memory.used, used);
+});
+
 test("a picture is the same to such an adapter", { skip }, async () => {
   const request = { images: [grey(90)], prompt: "What?", maxTokens: 4 };
   using plain = await load("models/fastvlm_hf", { dtype: "f32" });

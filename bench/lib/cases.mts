@@ -8,7 +8,7 @@ import type { Ceilings } from "./ceilings.mts";
 import { floorMs } from "./ceilings.mts";
 import { connectorWork, decoderWork, encoderWork, fastvithdLayers, type Storage, sumOf, type Work } from "./counts.mts";
 import { type Bits, type Choice, photo, sourceOf } from "./models.mts";
-import { type Spread, spread, time } from "./stats.mts";
+import { type Spread, spread, time, warmUp } from "./stats.mts";
 
 /** One line of the bench, small enough for a command line: it is measured in a process of its own. */
 export interface Case extends Choice {
@@ -72,14 +72,18 @@ export async function measure(c: Case, ceilings: Ceilings): Promise<Measured> {
   const options: LoadOptions = load;
   const vlm = await FastVLM.load(source, options);
   const { gpu, model } = vlm;
-  const answers: Result[] = [];
-  for (let run = 0; run <= c.runs; run++) {
-    if (run === c.runs) await gpu.profiler?.report(); // the profile shall be of the last run alone
+  const ask = async (): Promise<Result> => {
     const request = { images: [image], prompt: c.prompt, maxTokens: c.maxTokens };
-    for await (const { result } of vlm.generate(request)) if (result) answers.push(result);
+    for await (const { result } of vlm.generate(request)) if (result) return result;
+    throw new Error("an answer ended without a result");
+  };
+  const cold = await warmUp(ask);
+  const warm: Result[] = [];
+  for (let run = 1; run <= c.runs; run++) {
+    if (run === c.runs) await gpu.profiler?.report(); // the profile shall be of the last run alone
+    warm.push(await ask());
   }
   const profile = await gpu.profiler?.report();
-  const [cold, ...warm] = answers as [Result, ...Result[]];
   const { connector, tower } = model.eye!;
   const size = c.size ?? (await inspectCheckpoint(source)).vision!.imageSize;
   const side = Math.ceil(size / TOTAL_STRIDE);

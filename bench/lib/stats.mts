@@ -16,17 +16,32 @@ export function spread(values: readonly number[]): Spread {
   return { median: at(0.5), p10: at(0.1), p90: at(0.9) };
 }
 
-/** Runs `body` once unmeasured, then `runs` times; milliseconds of each. */
-export async function time(body: () => Promise<unknown>, runs: number): Promise<number[]> {
-  await body();
+/** Milliseconds before anything is measured: code that has run little is slow, and so is the clock of a GPU that has rested. */
+const WARM_MS = 1500;
+
+/** Runs `body` once, and until all is warm; returns what it gave the first time. */
+export async function warmUp<Result>(body: () => Promise<Result>): Promise<Result> {
+  const started = performance.now();
+  const cold = await body();
+  while (performance.now() - started < WARM_MS) await body();
+  return cold;
+}
+
+/** Milliseconds of `runs` runs of `body`, which returns them, once all is warm. */
+export async function warmed(body: () => Promise<number>, runs: number): Promise<number[]> {
+  await warmUp(body);
   const times: number[] = [];
-  for (let i = 0; i < runs; i++) {
-    const started = performance.now();
-    await body();
-    times.push(performance.now() - started);
-  }
+  for (let i = 0; i < runs; i++) times.push(await body());
   return times;
 }
+
+/** The same where `body` is all that counts. */
+export const time = (body: () => Promise<unknown>, runs: number): Promise<number[]> =>
+  warmed(async () => {
+    const started = performance.now();
+    await body();
+    return performance.now() - started;
+  }, runs);
 
 /** Four significant digits without an exponent. */
 export function show(value: number): string {

@@ -9,7 +9,7 @@ import { type Assembled, assemble, defaultDType, openParts, type Parts } from ".
 import { CodeCache, type Keeping } from "./code_cache.ts";
 import { openFolders } from "./folders.ts";
 import { platform } from "./platform.ts";
-import { rehearse, TUNED_LENGTHS } from "./rehearse.ts";
+import { rehearse, TUNED_LENGTHS, warmUp } from "./rehearse.ts";
 import { Scheduler } from "./scheduler.ts";
 import { loadText, type TextParts } from "./text.ts";
 import { Tuning } from "./tuning.ts";
@@ -120,8 +120,8 @@ async function placeModel(
 async function place(gpu: Gpu, parts: Parts, imageSize: number, options: Placing): Promise<Assembled> {
   const assembled = assemble(gpu, parts, options.dtype, options);
   const { signal, onProgress, onWarning = console.warn } = options;
-  // Pipelines compile while weights arrive.
-  const warm = rehearse(assembled.model, imageSize);
+  // Pipelines compile, and run once, while weights arrive.
+  const warm = rehearse(assembled.model, imageSize).then(() => warmUp(assembled.model, imageSize, signal));
   const loads = (async () => {
     for (const w of assembled.weights) await w.load({ signal, onProgress, onWarning });
   })();

@@ -1,4 +1,5 @@
 import { argmax } from "../../kernels/argmax.ts";
+import { resizeBicubic } from "../../kernels/resize.ts";
 import { scaleBytes } from "../../kernels/scale_bytes.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import { sizeOf } from "../tensor/shape.ts";
@@ -39,6 +40,55 @@ export async function rehearse(
       model.encode(scaleBytes(gpu.empty([sizeOf(shape) / 4], "u32"), shape, model.dtype));
       if (!gpu.adapter.software) rehearseResize(gpu);
     }
+    return undefined;
+  });
+}
+
+/** Of the prompt that warms up, in tokens; steps after it; and how often. */
+const WARM_TOKENS = 288;
+const WARM_STEPS = 4;
+const WARM_ROUNDS = 2;
+
+/**
+ * Sees a picture and answers a prompt, whatever the picture and the weights hold: the first question finds the memory it needs, code
+ * that has run before, and a GPU that is awake. Where the GPU is the CPU that would take seconds, and nothing is done.
+ *
+ * @param imageSize side of the square image in pixels
+ */
+export async function warmUp(model: FastVLMModel, imageSize: number, signal?: AbortSignal): Promise<void> {
+  const { gpu, decoder } = model;
+  if (gpu.adapter.software || gpu.profiler) return;
+  const tokens = Math.min(WARM_TOKENS, decoder.config.maxPositions - WARM_STEPS);
+  const cache = decoder.cache(tokens + WARM_STEPS, model.dtype);
+  const ids = gpu.upload([tokens], "u32", new Uint32Array(tokens));
+  decoder.rope.table(tokens + WARM_STEPS);
+  try {
+    for (let round = 0; round < WARM_ROUNDS; round++) {
+      signal?.throwIfAborted();
+      if (model.eye) see(model, imageSize);
+      for (const input of [ids, ...Array.from({ length: WARM_STEPS }, () => ids.rows(0, 1))]) {
+        gpu.flush(); // as answers do
+        gpu.scope(() => {
+          argmax(decoder.logits(decoder.last(decoder.embed(input), cache)), 1);
+          return undefined;
+        });
+      }
+      await gpu.settled();
+      cache.length = 0;
+    }
+  } finally {
+    cache.free();
+    gpu.release(ids);
+  }
+}
+
+/** Resizes and encodes a picture that holds nothing in particular. */
+function see(model: FastVLMModel, side: number): void {
+  const { gpu, dtype } = model;
+  gpu.scope(() => {
+    const size = { width: side, height: side };
+    const words = resizeBicubic(gpu.empty([12], "u32"), { source: { width: 4, height: 4 }, size });
+    model.encode(scaleBytes(words, [1, side, side, 3], dtype));
     return undefined;
   });
 }
