@@ -122,7 +122,7 @@ export function quantizedCandidates(
     if (rows < 8) return ["lanes", "row"];
     return rows < TALL_ROWS ? ["lanes"] : ["lanes_tall", "lanes", ...dot];
   }
-  const teams = quantizedTeamCandidates(rows, adapter);
+  const teams = quantizedTeamCandidates(sizes, adapter);
   if (teams.length > 0) return [...teams, rows < 8 ? "row" : "tile"];
   if (rows < 8) return ["row", "row_32", "row_256", ...(rows > 1 ? (["tile"] as const) : [])];
   return rows <= 32 ? ["tile", "row"] : [...dot, "tile"];

@@ -33,6 +33,8 @@ const MODELS: readonly Case[] = [
   { variant: "team", format: "int4", rows: 1, inputs: 4864, outputs: 448, residual: true, wide: true },
   { variant: "team", format: "int8", rows: 1, inputs: 896, outputs: 2048, norm: true, wide: true }, // part of the head
   { variant: "team", format: "int4", rows: 4, inputs: 896, outputs: 896, residual: true, wide: true },
+  { variant: "team_4", format: "int4", rows: 1, inputs: 896, outputs: 2432, norm: true, swiglu: true, wide: true },
+  { variant: "team_4", format: "int8", rows: 1, inputs: 896, outputs: 2048, norm: true, wide: true },
 ];
 
 /** Odd numbers of groups, sizes that fill no team or block, numbers of rows that fill none, and tensors that must be cut. */
@@ -41,7 +43,23 @@ const ODD: readonly Case[] = [
     { variant: "team", format, rows: 1, inputs: 288, outputs: 75, norm: true, bias: true, residual: true, wide: true },
     { variant: "team", format, rows: 3, inputs: 96, outputs: 80, norm: true, swiglu: true },
   ]),
+  ...QUANT_FORMATS.flatMap((format): Case[] => [
+    {
+      variant: "team_4",
+      format,
+      rows: 2,
+      inputs: 288,
+      outputs: 75,
+      norm: true,
+      bias: true,
+      residual: true,
+      wide: true,
+    },
+    { variant: "team_2", format, rows: 7, inputs: 96, outputs: 100, residual: true },
+    { variant: "team_4", format, rows: 1, inputs: 96, outputs: 48, norm: true, swiglu: true },
+  ]),
   { variant: "team", format: "int4", rows: 1, inputs: 32, outputs: 1 },
+  { variant: "team_4", format: "int4", rows: 1, inputs: 32, outputs: 1 },
   { variant: "team_wide", format: "int4-affine", rows: 2, inputs: 736, outputs: 48, swiglu: true, wide: true },
   { variant: "team", format: "int8", rows: 7, inputs: 64, outputs: 100, norm: true, bias: true, maxBytes: 4096 },
 ];

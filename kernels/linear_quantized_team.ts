@@ -28,28 +28,50 @@ const team = defineKernel({
     y: "update",
   },
   params: { rows: "u32", inputs: "u32", outputs: "u32", first: "u32", stride: "u32", groups: "u32", eps: "f32" },
-  overrides: ["WORKGROUP_SIZE", "TEAM", "FORMAT", "HAS_NORM", "HAS_BIAS", "HAS_RESIDUAL"],
+  overrides: ["WORKGROUP_SIZE", "TEAM", "FORMAT", "HAS_NORM", "HAS_BIAS", "HAS_RESIDUAL", "SWIGLU"],
   constants: ["ROWS", "BLOCKS", "UNROLL"],
   features: ["subgroups"],
 });
 
 type TeamKernelLaunch = Parameters<typeof team.run>[2];
 
-/** Groups of inputs that a thread takes in all, about. */
-const TURNS = { team: 4, team_wide: 2 } as const;
-export type QuantizedTeamVariant = keyof typeof TURNS;
-export const isQuantizedTeam = (variant: string): variant is QuantizedTeamVariant => variant in TURNS;
+/** Groups of inputs that a thread takes in all, about, and blocks of outputs that it computes of each. */
+const VARIANTS = {
+  team: { turns: 4, blocks: 1 },
+  team_wide: { turns: 2, blocks: 1 },
+  team_2: { turns: 4, blocks: 2 },
+  team_4: { turns: 4, blocks: 4 },
+} as const;
+export type QuantizedTeamVariant = keyof typeof VARIANTS;
+export const isQuantizedTeam = (variant: string): variant is QuantizedTeamVariant => variant in VARIANTS;
 
 /** Outputs in a block of codes. */
 const BLOCK = 8;
 const MIN_SIZE = 128;
+/** Results of an output place that a thread adds up, at most: rows times blocks. */
+const MAX_RESULTS = 8;
 /** Loads of codes that a thread has under way; software adapters gain nothing by it, and compile the longer for it. */
 const LOADS = 4;
 const SOFTWARE_LOADS = 2;
+/** Of so many outputs, threads with several blocks are still enough to keep memory busy. */
+const MANY_OUTPUTS = 2 ** 14;
 
-/** Which sizes of teams may serve this many rows, best guess first. */
-export const quantizedTeamCandidates = (rows: number, adapter: AdapterSummary): readonly QuantizedTeamVariant[] =>
-  hasSubgroups(adapter) && rows <= TEAM_ROWS ? ["team", "team_wide"] : [];
+interface Sizes {
+  readonly rows: number;
+  readonly outputs: number;
+}
+
+/**
+ * Which sizes of teams may serve this shape, best guess first. Inputs are four to eight times as long as their codes: blocks that
+ * share them keep memory closer to what limits the rest.
+ */
+export function quantizedTeamCandidates(
+  { rows, outputs }: Sizes,
+  adapter: AdapterSummary,
+): readonly QuantizedTeamVariant[] {
+  if (!hasSubgroups(adapter) || rows > TEAM_ROWS) return [];
+  return outputs < MANY_OUTPUTS ? ["team", "team_wide", "team_2"] : ["team_4", "team_2", "team"];
+}
 
 /** One dispatch of `linearQuantized`; shapes have been checked. */
 export function linearQuantizedTeam(
@@ -63,7 +85,8 @@ export function linearQuantizedTeam(
   const [outputs, inputs] = weight.shape;
   const rows = x.shape[0]!;
   const steps = stepsOf(tensors, swiglu);
-  const kind = (8 * rows + TURNS[variant]) * ALL_STEPS + steps;
+  const { turns, blocks } = VARIANTS[variant];
+  const kind = (64 * rows + 8 * turns + blocks) * ALL_STEPS + steps;
   const launch = launches.get(weight, kind, () => launchFor(variant, rows, weight, steps));
   const groups = 2 * Math.ceil(inputs / GROUP / 2);
   team.run(
@@ -82,13 +105,15 @@ function launchFor(
   { gpu, format, shape: [outputs, inputs] }: QuantizedTensor,
   steps: number,
 ): TeamKernelLaunch {
-  const BLOCKS = steps & STEPS.swiglu ? 2 : 1;
+  const { turns, blocks } = VARIANTS[variant];
+  const step = steps & STEPS.swiglu ? 2 : 1;
   const ROWS = teamRows(rows);
-  const TEAM = teamSize((BLOCK * inputs) / GROUP, TURNS[variant]);
+  const BLOCKS = Math.max(step, Math.min(blocks, MAX_RESULTS / ROWS));
+  const TEAM = Math.max(teamSize((BLOCK * inputs) / GROUP, turns), (BLOCK * ROWS * BLOCKS) / step);
   const WORKGROUP_SIZE = Math.max(MIN_SIZE, TEAM);
   const loads = gpu.adapter.software ? SOFTWARE_LOADS : LOADS;
   const UNROLL = Math.max(1, Math.floor(loads / BLOCKS / (format === "int8" ? 2 : 1) / (ROWS > 2 ? 2 : 1)));
-  const blocks = Math.ceil(outputs / BLOCK) / BLOCKS;
+  const teams = Math.ceil(Math.ceil(outputs / BLOCK) / BLOCKS);
   const overrides = {
     WORKGROUP_SIZE,
     TEAM,
@@ -96,9 +121,10 @@ function launchFor(
     HAS_NORM: (steps & STEPS.norm) !== 0,
     HAS_BIAS: (steps & STEPS.bias) !== 0,
     HAS_RESIDUAL: (steps & STEPS.residual) !== 0,
+    SWIGLU: step === 2,
   };
   return {
     ...originals.of({ overrides, constants: { ROWS, BLOCKS, UNROLL } }),
-    workgroups: Math.ceil(blocks / (WORKGROUP_SIZE / TEAM)) * Math.ceil(rows / ROWS),
+    workgroups: Math.ceil(teams / (WORKGROUP_SIZE / TEAM)) * Math.ceil(rows / ROWS),
   };
 }
