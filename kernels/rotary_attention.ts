@@ -36,8 +36,9 @@ const merge = defineKernel({
 const MAX_HEAD = 192;
 /** Threads that hold a key, at most: as many as the smallest subgroup. */
 const MAX_LANES = 8;
-/** Vectors of keys that a thread loads before it uses them, about. */
+/** Vectors of keys that a thread loads before it uses them, about; software adapters gain nothing by it, and compile the longer for it. */
 const LOADS = 16;
+const SOFTWARE_LOADS = 4;
 /** Subgroups of a workgroup, and threads, at most. */
 const SUBGROUPS = 16;
 const MAX_SIZE = 512;
@@ -108,7 +109,7 @@ export function rotaryAttentionBy(
   const { subgroupMinSize } = gpu.adapter;
   const WORKGROUP_SIZE = Math.min(MAX_SIZE, workgroupLimit(gpu), SUBGROUPS * subgroupMinSize);
   const PARTS = WORKGROUP_SIZE / subgroupMinSize;
-  const UNROLL = Math.max(1, Math.floor(LOADS / OWN));
+  const UNROLL = Math.max(1, Math.floor((gpu.adapter.software ? SOFTWARE_LOADS : LOADS) / OWN));
   const params = { heads, kv_heads: kvHeads, rotary_dim: rotaryDim, start, row, scale: headDim ** -0.5 };
   const constants = { HEAD_DIM: headDim, LANES, OWN, UNROLL, PARTS };
   const attend = (to: Tensor): void => {
