@@ -44,10 +44,11 @@ export async function rehearse(
   });
 }
 
-/** Of the prompt that warms up, in tokens; steps after it; and how often. */
+/** Of the prompt that warms up, in tokens; steps after it; how often; and after how many milliseconds that is enough. */
 const WARM_TOKENS = 288;
 const WARM_STEPS = 4;
 const WARM_ROUNDS = 2;
+const WARM_MS = 200;
 
 /**
  * Sees a picture and answers a prompt, whatever the picture and the weights hold: the first question finds the memory it needs, code
@@ -62,8 +63,9 @@ export async function warmUp(model: FastVLMModel, imageSize: number, signal?: Ab
   const cache = decoder.cache(tokens + WARM_STEPS, model.dtype);
   const ids = gpu.upload([tokens], "u32", new Uint32Array(tokens));
   decoder.rope.table(tokens + WARM_STEPS);
+  const started = performance.now();
   try {
-    for (let round = 0; round < WARM_ROUNDS; round++) {
+    for (let round = 0; round < WARM_ROUNDS && performance.now() - started < WARM_MS; round++) {
       signal?.throwIfAborted();
       if (model.eye) see(model, imageSize);
       for (const input of [ids, ...Array.from({ length: WARM_STEPS }, () => ids.rows(0, 1))]) {
