@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { choice, integer, parseFlags } from "../src/cli/args.ts";
 import { sourceOf } from "../src/cli/model.ts";
 import { FastVLMError } from "../src/errors.ts";
+import { nameOf } from "../src/gpu/device.ts";
 import { FastVLM } from "../src/node.ts";
 import { type Answered, answerCase, readCases, scores } from "./accuracy.mts";
 
@@ -54,7 +55,7 @@ async function evaluate(args: readonly string[]): Promise<void> {
     );
   }
   process.stdout.write(
-    `${adapter.description}${adapter.software ? " (software)" : ""}, ${vlm.model.dtype}, ${seconds.toFixed(0)} s\n`,
+    `${nameOf(adapter)}${adapter.software ? " (software)" : ""}, ${vlm.model.dtype}, ${seconds.toFixed(0)} s\n`,
   );
 }
 

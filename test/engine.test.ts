@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { rmsNorm } from "../kernels/rms_norm.ts";
 import { DeviceLostError, GpuError, ShapeError } from "../src/errors.ts";
+import { DRY_ADAPTER, nameOf } from "../src/gpu/device.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { Pool, sizeClass } from "../src/gpu/pool.ts";
@@ -86,6 +87,15 @@ test("rows are views, copies are not", async () => {
   assert.throws(() => x.reshape([3]), ShapeError);
   gpu.release(row);
   gpu.release(x);
+});
+
+test("an adapter is called by its card where that is told, and by its driver", () => {
+  const called = (description: string, device: string, software = false): string =>
+    nameOf({ ...DRY_ADAPTER, vendor: "nvidia", architecture: "hopper", description, device, software });
+  assert.equal(called("NVIDIA: 580.159.04", "nvidia-h200"), "nvidia-h200 (NVIDIA: 580.159.04)");
+  assert.equal(called("NVIDIA: 580.159.04", "0x2335"), "NVIDIA: 580.159.04");
+  assert.equal(called("", ""), "nvidia hopper");
+  assert.equal(called("llvmpipe: Mesa 25", "llvmpipe-llvm-15", true), "llvmpipe: Mesa 25");
 });
 
 test("a dry engine checks shapes and counts bytes", async () => {

@@ -5,7 +5,7 @@ import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FastVLMError } from "../../src/errors.ts";
-import type { AdapterSummary } from "../../src/gpu/device.ts";
+import { type AdapterSummary, nameOf as cardOf } from "../../src/gpu/device.ts";
 import { openNodeGpu } from "../../src/node/adapter.ts";
 import { type Ceilings, measureCeilings } from "./ceilings.mts";
 import { show } from "./stats.mts";
@@ -44,8 +44,7 @@ export async function openBench(): Promise<Bench> {
   }
 }
 
-export const nameOf = ({ description, vendor, architecture, software }: AdapterSummary): string =>
-  `${description || `${vendor} ${architecture}`}${software ? " (software)" : ""}`;
+export const nameOf = (adapter: AdapterSummary): string => `${cardOf(adapter)}${adapter.software ? " (software)" : ""}`;
 
 /**
  * Runs `bench/<launcher>` with `--case` in a process of its own and returns the JSON of its last line, or why there is none.

@@ -4,6 +4,7 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import pc from "picocolors";
 import { InputError } from "../errors.ts";
+import { nameOf } from "../gpu/device.ts";
 import { decodeImage } from "../image/decode.ts";
 import { nodeCodecs } from "../node/image_codecs.ts";
 import { FastVLM } from "../node.ts";
@@ -48,7 +49,7 @@ export async function demo(args: readonly string[]): Promise<void> {
   using vlm = await FastVLM.load(EMBEDDED);
   const { adapter } = vlm.gpu;
   out.write(
-    `${pc.bold("FastVLM")} on ${adapter.description}${adapter.software ? pc.yellow(" (software: slow, for trying out)") : ""}\n`,
+    `${pc.bold("FastVLM")} on ${nameOf(adapter)}${adapter.software ? pc.yellow(" (software: slow, for trying out)") : ""}\n`,
   );
   for (const { what, images, questions } of SCENES) {
     const paths = images.map((image) => `${EMBEDDED}/samples/${image}`);

@@ -2,7 +2,7 @@ import { accessSync, existsSync, constants as fs, readdirSync } from "node:fs";
 import { join } from "node:path";
 import pc from "picocolors";
 import { AdapterError } from "../errors.ts";
-import { type AdapterSummary, type SubgroupMatrix, summarize } from "../gpu/device.ts";
+import { type AdapterSummary, nameOf, type SubgroupMatrix, summarize } from "../gpu/device.ts";
 import { tableFor } from "../gpu/tuned.ts";
 import { findAdapter, installHint } from "../node/adapter.ts";
 import { nativeJpeg } from "../node/image_codecs.ts";
@@ -141,10 +141,7 @@ function render(report: Report): string {
       "GPU device",
       `${path}${open ? "" : pc.yellow(", not open to this user")}`,
     ]),
-    [
-      "adapter",
-      adapter ? `${adapter.description} (${adapter.vendor} ${adapter.architecture}), found: ${found}` : pc.red("none"),
-    ],
+    ["adapter", adapter ? `${nameOf(adapter)}, found: ${found}` : pc.red("none")],
   ];
   if (adapter) {
     rows.push(["software", yes(adapter.software)], ["f16", yes(adapter.f16)]);

@@ -1,5 +1,6 @@
 import pc from "picocolors";
 import { InputError } from "../errors.ts";
+import { nameOf } from "../gpu/device.ts";
 import type { FastVLM } from "../node.ts";
 import type { ChatOptions, Message, Result } from "../pipeline/types.ts";
 import {
@@ -85,7 +86,7 @@ export function summary({ timings, usage, adapter }: Result): string {
     `first token ${ms(timings.firstToken)} (preprocess ${ms(timings.preprocess)}, vision ${ms(timings.vision)}, prefill ${ms(timings.prefill)})`,
     `${timings.decodeTokensPerSecond.toFixed(1)} tokens/s`,
     `${usage.promptTokens} + ${usage.completionTokens} tokens`,
-    adapter.description,
+    nameOf(adapter),
   ].join(" · ");
 }
 

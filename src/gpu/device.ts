@@ -128,6 +128,13 @@ export function summarize(adapter: GPUAdapter): AdapterSummary {
   };
 }
 
+/** What people call it: the card, where its name is told, and the driver. */
+export function nameOf({ vendor, architecture, device, description, software }: AdapterSummary): string {
+  const driver = description || `${vendor} ${architecture}`.trim();
+  const isCard = !software && /[a-z]{3}/i.test(device) && !/^0x/i.test(device);
+  return isCard ? `${device} (${driver})` : driver;
+}
+
 function subgroupMatrices({ features, info }: GPUAdapter): SubgroupMatrix[] {
   const { subgroupMatrixConfigs = [] } = info as SubgroupMatrixInfo;
   if (!features.has(SUBGROUP_MATRIX)) return [];

@@ -1,6 +1,7 @@
 import { DamagedCodes } from "../../weights/code_cache.ts";
 import type { QuantFormats } from "../../weights/weights.ts";
 import { AdapterError, InputError } from "../errors.ts";
+import { nameOf } from "../gpu/device.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { checkImageSize } from "../image/preprocess.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
@@ -71,7 +72,7 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
 
 function checkDType(gpu: Gpu, dtype: "f32" | "f16"): "f32" | "f16" {
   if (dtype === "f32" || gpu.adapter.f16) return dtype;
-  throw new AdapterError(`${gpu.adapter.description}: f16 was asked for, and this adapter has none`, {
+  throw new AdapterError(`${nameOf(gpu.adapter)}: f16 was asked for, and this adapter has none`, {
     hint: "Use --dtype f32.",
   });
 }
