@@ -70,7 +70,8 @@ export function quantizedTeamCandidates(
   adapter: AdapterSummary,
 ): readonly QuantizedTeamVariant[] {
   if (!hasSubgroups(adapter) || rows > TEAM_ROWS) return [];
-  return outputs < MANY_OUTPUTS ? ["team", "team_wide", "team_2"] : ["team_4", "team_2", "team"];
+  if (outputs < MANY_OUTPUTS) return ["team", "team_wide", "team_2"];
+  return rows > 2 ? ["team_2", "team"] : ["team_4", "team_2", "team"]; // four blocks are too many for more rows
 }
 
 /** One dispatch of `linearQuantized`; shapes have been checked. */

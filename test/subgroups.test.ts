@@ -4,6 +4,7 @@ import { after, describe, test } from "node:test";
 import { hasSubgroups } from "../kernels/lanes.ts";
 import { FastVLM, type GenerateOptions } from "../src/node.ts";
 import { installPlatform, platform } from "../src/pipeline/platform.ts";
+import { warmUp } from "../src/pipeline/rehearse.ts";
 import type { LoadOptions } from "../src/pipeline/types.ts";
 import { golden, grey, resultOf } from "./answers.ts";
 import { gpu } from "./gpu.ts";
@@ -70,9 +71,8 @@ test("a GPU of its own has run every kind of pass when a model is loaded, and ho
   using vlm = await load("models/fastvlm_hf", { dtype: "f32" }, openVarying);
   assert.equal(plain.gpu.dispatches, 0);
   assert.ok(vlm.gpu.dispatches > 5 * vlm.model.decoder.config.layers, `${vlm.gpu.dispatches} runs`);
-  const { used, allocated } = vlm.gpu.memory;
-  assert.ok(used < allocated);
-  await resultOf(vlm.generate({ prompt: "Count.", maxTokens: 4 }));
+  const { used } = vlm.gpu.memory;
+  await warmUp(vlm.model, 64);
   assert.equal(vlm.gpu.memory.used, used);
 });
 

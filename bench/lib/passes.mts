@@ -74,7 +74,7 @@ export async function stepMs(model: FastVLMModel, cache: KvCache, past: number, 
   const steps = gpu.adapter.software ? 1 : STEPS;
   cache.reserve(past + steps);
   cache.length = past;
-  decoder.rope.table(past + steps);
+  for (const tokens of [past + 1, past + steps]) decoder.rope.table(tokens); // LongRoPE may have two
   await gpu.settled();
   const started = performance.now();
   for (let i = 0; i < steps; i++) {

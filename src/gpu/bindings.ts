@@ -56,20 +56,15 @@ export class Params {
     return this.#used++;
   }
 
-  /** From now on, slots filled so far are not shared. */
-  separate(): void {
-    this.#slots.clear();
+  /** The words of all slots filled since the last upload. */
+  words(): Uint32Array {
+    return this.#words.slice(0, this.#used * SLOT_WORDS);
   }
 
-  /** The words of slots from `first` on. */
-  words(first: number): Uint32Array {
-    return this.#words.slice(first * SLOT_WORDS, this.#used * SLOT_WORDS);
-  }
-
-  /** Fills slots from `first` on, which must not have been filled since the last upload. */
-  fill(first: number, words: Uint32Array): void {
-    this.#words.set(words, first * SLOT_WORDS);
-    this.#used = first + words.length / SLOT_WORDS;
+  /** Fills the first slots; none may have been filled since the last upload. */
+  fill(words: Uint32Array): void {
+    this.#words.set(words);
+    this.#used = words.length / SLOT_WORDS;
   }
 
   /** Sends the slots used since the last upload. Call right before the submit that reads them. */
@@ -104,7 +99,7 @@ export class BindGroups {
   readonly #device: GPUDevice;
   readonly #params: Params;
   readonly #cache = new Map<GPUBindGroupLayout, Map<string, Bound>>();
-  /** Of each run of a submit, the last one: in a repeated pass, again the one. */
+  /** What each run of a pass bound last: in a repeated pass, what it binds again. */
   readonly #recent: Bound[] = [];
   readonly #absent: GPUBuffer;
   #count = 0;
@@ -121,7 +116,7 @@ export class BindGroups {
    * The group that binds `tensors` in order, and the parameters; an absent optional tensor is bound to a small buffer nobody reads.
    *
    * @param slot of the parameters
-   * @param run  how many there were before in this submit
+   * @param run  how many there were before in this pass
    */
   get(layout: GPUBindGroupLayout, tensors: readonly (Tensor | undefined)[], slot: number, run: number): GPUBindGroup {
     const recent = this.#recent[run];

@@ -218,7 +218,6 @@ export class Gpu {
       this.#compiling = null;
     }
     await Promise.all(compiling);
-    this.#check();
     return peak;
   }
 
@@ -307,7 +306,7 @@ export class Gpu {
     this.#check();
   }
 
-  /** Milliseconds that the GPU takes for the launches of `body`, at most 4096; see `timed`. */
+  /** Milliseconds that the GPU takes for the launches of `body`; see `timed`. */
   time(body: () => void): Promise<number> {
     return timed(this, this.#stream, body);
   }

@@ -226,21 +226,25 @@ function compile(
   if (!device) return;
   const constants: Record<string, number> = {};
   for (const [name, value] of Object.entries(overrides)) if (value !== undefined) constants[name] = Number(value);
-  const module = device.createShaderModule({ label: spec.name, code });
-  const descriptor: GPUComputePipelineDescriptor = {
-    label: variant.label,
-    layout: device.createPipelineLayout({ bindGroupLayouts: [variant.layout] }),
-    compute: { module, entryPoint: "main", constants },
+  const layout = device.createPipelineLayout({ bindGroupLayouts: [variant.layout] });
+  const describe = (): GPUComputePipelineDescriptor & { compute: { module: GPUShaderModule } } => {
+    const module = device.createShaderModule({ label: spec.name, code });
+    return { label: variant.label, layout, compute: { module, entryPoint: "main", constants } };
   };
-  const deferred = gpu.defer(async () => {
+  const isDeferred = gpu.defer(async () => {
+    // A shader that this adapter does not take fails this pipeline, and not whatever runs meanwhile.
+    device.pushErrorScope("validation");
+    const descriptor = describe();
+    device.popErrorScope().catch(() => undefined);
     try {
       variant.pipeline = await device.createComputePipelineAsync(descriptor);
     } catch (cause) {
       gpu.variants.delete(variant.label);
-      throw new GpuError((await explain(module, spec.name)) ?? `kernel ${variant.label}: ${String(cause)}`, { cause });
+      const reason = await explain(descriptor.compute.module, spec.name);
+      throw new GpuError(reason ?? `kernel ${variant.label}: ${String(cause)}`, { cause });
     }
   });
-  if (!deferred) variant.pipeline = device.createComputePipeline(descriptor);
+  if (!isDeferred) variant.pipeline = device.createComputePipeline(describe());
 }
 
 function layoutFor(gpu: Gpu, spec: AnyKernelSpec): GPUBindGroupLayout {

@@ -16,6 +16,7 @@ export class Memory {
   /** Where blocks come from and go to now. */
   #current: Pool;
   #scopes: Block[][] = [];
+  #peak = 0;
 
   /** @param device absent where nothing is computed @param maxBytes the largest buffer the device makes */
   constructor(device: GPUDevice | null, maxBytes: number) {
@@ -28,7 +29,7 @@ export class Memory {
     return {
       allocated: a.allocatedBytes + b.allocatedBytes,
       used: a.usedBytes + b.usedBytes,
-      peak: a.peakBytes + b.peakBytes,
+      peak: this.#peak,
       allocations: a.allocations + b.allocations,
     };
   }
@@ -39,6 +40,7 @@ export class Memory {
 
   take(bytes: number): Block {
     const block = this.#current.take(bytes);
+    this.#peak = Math.max(this.#peak, this.#pool.allocatedBytes + this.#reserved.allocatedBytes);
     this.#scopes.at(-1)?.push(block);
     return block;
   }

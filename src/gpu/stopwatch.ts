@@ -10,6 +10,7 @@ export async function timed(gpu: Gpu, stream: CommandStream | null, body: () => 
   if (!stream || !gpu.device) return 0;
   const watch = gpu.adapter.timestamps && !gpu.profiler ? new Stopwatch(gpu.device) : null;
   stream.stopwatch = watch;
+  stream.isTimed = true;
   try {
     body();
     const started = performance.now();
@@ -18,6 +19,7 @@ export async function timed(gpu: Gpu, stream: CommandStream | null, body: () => 
     return (await watch?.read()) || elapsed;
   } finally {
     stream.stopwatch = null;
+    stream.isTimed = false;
     watch?.destroy();
   }
 }

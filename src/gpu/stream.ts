@@ -24,6 +24,8 @@ export class CommandStream {
   submits = 0;
   /** Times the next submit when set. */
   stopwatch: Stopwatch | null = null;
+  /** Whether nothing is submitted before it is asked for, so that it can be timed. */
+  isTimed = false;
   readonly #device: GPUDevice;
   readonly #profiler: Profiler | null;
   readonly #isParallel: boolean;
@@ -33,7 +35,7 @@ export class CommandStream {
   #pass: GPUComputePassEncoder | null = null;
   /** The pass's pipeline. */
   #pipeline: GPUComputePipeline | null = null;
-  /** Runs since the last submit. */
+  /** Runs since the last submit that was asked for. */
   #runs = 0;
   /** Remembers what is encoded when set. */
   #tape: Tape | null = null;
@@ -74,20 +76,19 @@ export class CommandStream {
     if (this.#profiler) {
       this.#endPass();
       if (this.#profiler.isFull) this.submit();
-    } else if (this.#runs === HEAD_START && this.#isIdle && !this.stopwatch && !this.#tape) this.submit();
+    } else if (this.#runs === HEAD_START && this.#isIdle && !this.isTimed && !this.#tape) this.#send();
   }
 
   /** Remembers on `tape` what `body` encodes. */
   record(tape: Tape, body: () => void): void {
-    this.params.separate();
-    const first = this.params.used;
+    if (this.params.used > 0) this.submit(); // replays fill the slots from the first on
     this.#tape = tape;
     try {
       body();
     } finally {
       this.#tape = null;
     }
-    tape.end(first, this.params.words(first));
+    tape.end(this.params.words());
   }
 
   /** Says that something happens that cannot be repeated. */
@@ -96,26 +97,16 @@ export class CommandStream {
   }
 
   /** Appends the runs of a tape, with these parameters. */
-  replay({ runs, first }: Tape, parameters: Uint32Array): void {
-    if (this.params.used > first) this.submit();
-    this.params.fill(first, parameters);
+  replay({ runs }: Tape, parameters: Uint32Array): void {
+    if (this.params.used > 0) this.submit();
+    this.params.fill(parameters);
     const pass = this.#open("replay");
     for (let i = 0; i < runs.length; i++) this.#encode(pass, runs[i]!);
   }
 
   submit(): void {
-    if (!this.#encoder) return;
-    this.#tape?.spoil(); // its slots start over
-    this.#endPass();
-    this.params.upload();
-    this.#profiler?.resolve(this.#encoder);
-    this.stopwatch?.resolve(this.#encoder);
-    this.#device.queue.submit([this.#encoder.finish()]);
-    this.#profiler?.collect();
-    this.#encoder = null;
+    this.#send();
     this.#runs = 0;
-    this.#isIdle = false;
-    this.submits++;
   }
 
   /** Notes that the GPU has nothing to do once what was submitted is `done`, unless more has been submitted by then. */
@@ -133,6 +124,20 @@ export class CommandStream {
     this.#pipeline = null;
     this.#runs = 0;
     this.params.reset();
+  }
+
+  #send(): void {
+    if (!this.#encoder) return;
+    this.#tape?.spoil(); // its slots start over
+    this.#endPass();
+    this.params.upload();
+    this.#profiler?.resolve(this.#encoder);
+    this.stopwatch?.resolve(this.#encoder);
+    this.#device.queue.submit([this.#encoder.finish()]);
+    this.#profiler?.collect();
+    this.#encoder = null;
+    this.#isIdle = false;
+    this.submits++;
   }
 
   #open(label: string): GPUComputePassEncoder {

@@ -13,12 +13,10 @@ export interface Run {
  */
 export class Tape {
   readonly runs: Run[] = [];
-  /** The first slot of parameters that the runs bind. */
-  first = 0;
   readonly #varying: readonly string[];
   /** Words of all slots where each parameter that varies is. */
   readonly #places = new Map<string, Set<number>>();
-  /** What the slots hold, from the first on. */
+  /** What the slots hold. */
   #words: Uint32Array | undefined;
   #isSpoilt = false;
 
@@ -47,17 +45,16 @@ export class Tape {
     this.#isSpoilt = true;
   }
 
-  /** @param words of all slots from `first` on */
-  end(first: number, words: Uint32Array): void {
-    this.first = first;
+  /** @param words of all slots */
+  end(words: Uint32Array): void {
     this.#words = words;
   }
 
-  /** The words of all slots from the first on, with these values; overwritten by the next call. */
+  /** The words of all slots, with these values; overwritten by the next call. */
   parameters(values: Readonly<Record<string, number>>): Uint32Array {
     const words = this.#words ?? new Uint32Array();
     for (const [name, places] of this.#places) {
-      for (const place of places) words[place - this.first * SLOT_WORDS] = values[name]!;
+      for (const place of places) words[place] = values[name]!;
     }
     return words;
   }

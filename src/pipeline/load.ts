@@ -121,11 +121,21 @@ async function placeModel(
 async function place(gpu: Gpu, parts: Parts, imageSize: number, options: Placing): Promise<Assembled> {
   const assembled = assemble(gpu, parts, options.dtype, options);
   const { signal, onProgress, onWarning = console.warn } = options;
+  const stop = new AbortController();
+  const stopped = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
   // Pipelines compile, and run once, while weights arrive.
-  const warm = rehearse(assembled.model, imageSize).then(() => warmUp(assembled.model, imageSize, signal));
+  const warm = rehearse(assembled.model, imageSize).then(() => warmUp(assembled.model, imageSize, stopped));
   const loads = (async () => {
     for (const w of assembled.weights) await w.load({ signal, onProgress, onWarning });
   })();
-  await Promise.all([warm, loads]);
-  return assembled;
+  try {
+    await Promise.all([warm, loads]);
+    return assembled;
+  } catch (error) {
+    stop.abort();
+    // The weights are gone: nothing may use them any more, and what came of using them is nobody else's failure.
+    await warm.catch(() => undefined);
+    await gpu.settled().catch(() => undefined);
+    throw error;
+  }
 }
