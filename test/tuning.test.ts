@@ -7,10 +7,11 @@ import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { linear, linearCandidates } from "../kernels/linear.ts";
 import { linearQuantized, quantizedCandidates } from "../kernels/linear_quantized.ts";
+import { rmsNorm } from "../kernels/rms_norm.ts";
 import { Choices, GUESS, rowClass } from "../src/gpu/choices.ts";
 import { DRY_ADAPTER, openDevice } from "../src/gpu/device.ts";
 import { Gpu } from "../src/gpu/gpu.ts";
-import { loadShaders } from "../src/gpu/kernel.ts";
+import { defineKernel, loadShaders } from "../src/gpu/kernel.ts";
 import { best, tune } from "../src/gpu/tune.ts";
 import { tableFor } from "../src/gpu/tuned.ts";
 import { findAdapter, patientWait } from "../src/node/adapter.ts";
@@ -146,6 +147,50 @@ describe("tuning", () => {
     assert.deepEqual(late, { key: question!.key, ms: {}, chosen: question!.candidates[0] });
     gpu.choices.prefer({ [answer!.key]: answer!.chosen });
     assert.deepEqual(await gpu.choices.collect(rehearse), []);
+  });
+
+  test("a shader that the adapter does not take costs nobody else anything", async (context) => {
+    const source = (y: string): string =>
+      `struct Params { n: u32 }
+      @group(0) @binding(0) var<storage, read> x: array<x_t>;
+      @group(0) @binding(1) var<storage, read_write> y: array<y_t>;
+      @group(1) @binding(0) var<uniform> params: Params;
+      @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3u) { if (id.x < params.n) { y[id.x] = ${y}; } }`;
+    const spec = { buffers: { x: "read", y: "write" }, params: { n: "u32" } } as const;
+    const good = defineKernel({ name: "test_good", source: source("x[id.x] + x_t(1)"), ...spec });
+    const bad = defineKernel({ name: "test_bad", source: source("x[id.x] +"), ...spec });
+    const gpu = await pretendGpu();
+    context.after(() => gpu.close());
+    const x = gpu.upload([64], "f32", new Float32Array(64));
+    const trial = (variant: string): void => {
+      (variant === "bad" ? bad : good).run({ x, y: gpu.empty([64], "f32") }, { n: 64 }, { workgroups: 1 });
+    };
+    const questions = ["one", "two", "three"].map((key, i) => {
+      return { key, candidates: i === 1 ? ["bad", "good"] : ["good", "fine"], trials: [trial] };
+    });
+    const answers = await tune(gpu, questions, { limitMs: 10_000 });
+    assert.deepEqual(
+      answers.map(({ ms }) => Object.keys(ms).sort()),
+      [["fine", "good"], ["good"], ["fine", "good"]],
+    );
+    assert.equal(answers[1]?.chosen, "good");
+    await gpu.settled();
+  });
+
+  test("without timestamps all that is timed is one submit", async (context) => {
+    const { adapter } = await findAdapter();
+    const [open] = await Promise.all([openDevice(adapter, patientWait), loadShaders()]);
+    const gpu = new Gpu({ ...open, adapter: { ...open.adapter, software: false, timestamps: false } });
+    context.after(() => gpu.close());
+    const x = gpu.upload([1, 64], "f32", new Float32Array(64).fill(1));
+    const weight = gpu.upload([64], "f32", new Float32Array(64).fill(1));
+    await gpu.settled();
+    const { submits } = gpu;
+    const ms = await gpu.time(() => {
+      for (let i = 0; i < 40; i++) gpu.scope(() => void rmsNorm(x, weight, 1e-5));
+    });
+    assert.ok(ms > 0);
+    assert.equal(gpu.submits, submits + 1);
   });
 
   test("matrices that permit bytes ask questions of their own, and no answer to the others' decides them", async (context) => {
