@@ -2,9 +2,9 @@ import { fileURLToPath } from "node:url";
 import { choice, integer, parseFlags } from "../src/cli/args.ts";
 import { sourceOf } from "../src/cli/model.ts";
 import { FastVLMError } from "../src/errors.ts";
-import { nameOf } from "../src/gpu/device.ts";
 import { FastVLM } from "../src/node.ts";
 import { type Answered, answerCase, readCases, scores } from "./accuracy.mts";
+import { nameOf } from "./lib/program.mts";
 
 const USAGE = "node bench/eval.ts [--model DIR] [--set DIR] [--cases N] [--dtype f32|f16] [--wrong] [--json]";
 const FLAGS = {
@@ -54,9 +54,7 @@ async function evaluate(args: readonly string[]): Promise<void> {
       `${task.padEnd(12)}${String(questions).padStart(10)}${percent(right).padStart(10)}${percent(asPyTorch).padStart(12)}\n`,
     );
   }
-  process.stdout.write(
-    `${nameOf(adapter)}${adapter.software ? " (software)" : ""}, ${vlm.model.dtype}, ${seconds.toFixed(0)} s\n`,
-  );
+  process.stdout.write(`${nameOf(adapter)}, ${vlm.model.dtype}, ${seconds.toFixed(0)} s\n`);
 }
 
 /** @param args command line after the program's name */

@@ -46,8 +46,8 @@ interface Sizes {
 /** Which sizes of teams may serve this shape, best guess first: several outputs share what is loaded of x. */
 export function teamCandidates({ rows, inputs, outputs }: Sizes, adapter: AdapterSummary): readonly TeamVariant[] {
   if (!hasSubgroups(adapter) || inputs % 8 !== 0 || rows > TEAM_ROWS) return [];
-  if (rows > 2 || outputs >= 2 ** 15) return ["team_4", "team_2", "team"];
-  return rows === 2 || outputs >= 2 ** 12 ? ["team_2", "team", "team_4"] : ["team", "team_2", "team_4"];
+  if (rows > 2 || outputs >= MANY_OUTPUTS) return ["team_4", "team_2", "team"];
+  return rows === 2 || outputs >= FEW_OUTPUTS ? ["team_2", "team", "team_4"] : ["team", "team_2", "team_4"];
 }
 
 const MAX_TEAM = 256;

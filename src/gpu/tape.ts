@@ -13,7 +13,6 @@ export interface Run {
  */
 export class Tape {
   readonly runs: Run[] = [];
-  readonly #varying: readonly string[];
   /** Words of all slots where each parameter that varies is. */
   readonly #places = new Map<string, Set<number>>();
   /** What the slots hold. */
@@ -22,7 +21,6 @@ export class Tape {
 
   /** @param varying names of parameters that replays give other values */
   constructor(varying: readonly string[]) {
-    this.#varying = varying;
     for (const name of varying) this.#places.set(name, new Set());
   }
 
@@ -34,9 +32,9 @@ export class Tape {
   /** @param names of the first words of the slot */
   add(run: Run, slot: number, names: readonly string[]): void {
     this.runs.push(run);
-    for (const name of this.#varying) {
+    for (const [name, places] of this.#places) {
       const at = names.indexOf(name);
-      if (at >= 0) this.#places.get(name)?.add(slot * SLOT_WORDS + at);
+      if (at >= 0) places.add(slot * SLOT_WORDS + at);
     }
   }
 

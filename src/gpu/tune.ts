@@ -35,9 +35,11 @@ export async function tune(
 ): Promise<Answer[]> {
   const answers: Answer[] = [];
   const [first] = questions;
-  if (first) await warm(gpu, first, signal);
+  if (!first) return answers;
+  let ready: Promise<string[]> | undefined = compiled(gpu, first);
+  const [candidate] = await ready;
+  if (candidate !== undefined) await warm(gpu, candidate, first.trials, signal);
   const started = performance.now();
-  let ready = first && compiled(gpu, first);
   for (const [i, { key, candidates, trials }] of questions.entries()) {
     signal?.throwIfAborted();
     const runners = (await ready) ?? [];
@@ -54,13 +56,11 @@ export async function tune(
 }
 
 /** Keeps the GPU at one candidate for a while, in submits that are none of them long. */
-async function warm(gpu: Gpu, question: Question, signal: AbortSignal | undefined): Promise<void> {
-  const [candidate] = await compiled(gpu, question);
-  if (candidate === undefined) return;
+async function warm(gpu: Gpu, candidate: string, trials: Question["trials"], signal?: AbortSignal): Promise<void> {
   let launches = 1;
   for (const started = performance.now(); performance.now() - started < WARM_MS; ) {
     signal?.throwIfAborted();
-    const ms = await sample(gpu, candidate, question.trials, launches);
+    const ms = await sample(gpu, candidate, trials, launches);
     launches = ms * launches < SLOW_MS ? Math.min(LAUNCHES, 2 * launches) : launches;
   }
 }

@@ -146,7 +146,7 @@ export class Sampler {
 
   /** Counts one more choice; its kernel runs are those of the one before, but for these parameters. */
   repeat(): { step: number } {
-    return { step: this.#step++ % 2 ** 32 };
+    return { step: this.#step++ };
   }
 
   /**
