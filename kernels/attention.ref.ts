@@ -1,6 +1,6 @@
 import { type AttentionVariant, selfAttentionBy } from "./attention.ts";
 import { defineSuite } from "./case.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { hasCpuLanes } from "./lanes.ts";
 import { hasMatrices } from "./matrices.ts";
 
 /** One head: query vectors over the keys and values `visible` to each, all given by the index of their first element. */
@@ -91,7 +91,7 @@ export default defineSuite<Case>({
   bytes: ({ batch, tokens, heads, headDim }, element) => 4 * batch * tokens * heads * headDim * element,
   flops: ({ batch, tokens, heads, headDim }) => 4 * batch * tokens ** 2 * heads * headDim,
   supports({ adapter }, { variant, headDim }, dtype) {
-    if (variant === "lanes") return hasEightLanes(adapter);
+    if (variant === "lanes") return hasCpuLanes(adapter);
     if (variant === "matrix") return dtype === "f16" && hasMatrices(adapter);
     // Software adapters unroll the loops of a tile over a wide head, and then compile for half a minute.
     return !(adapter.software && variant === "tile" && headDim > 32);

@@ -2,7 +2,7 @@ import { ShapeError } from "../src/errors.ts";
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectDType, type Tensor } from "../src/tensor/tensor.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { cpuLanes, hasCpuLanes } from "./lanes.ts";
 import { hasMatrices } from "./matrices.ts";
 
 const BUFFERS = { qkv: "read", y: "write" } as const;
@@ -40,7 +40,7 @@ const lanes = defineKernel({
   buffers: BUFFERS,
   params: PARAMS,
   overrides: ["HALF"],
-  constants: ["HEAD_DIM"],
+  constants: ["HEAD_DIM", "LANES"],
   features: ["subgroups"],
 });
 
@@ -66,7 +66,7 @@ export type AttentionVariant = "rows" | "tile" | "matrix" | "lanes";
 
 /** Which shader serves this head size on this adapter; `half` says that elements are f16. */
 export function pickAttention(headDim: number, half: boolean, adapter: AdapterSummary): AttentionVariant {
-  if (hasEightLanes(adapter)) return "lanes";
+  if (hasCpuLanes(adapter)) return "lanes";
   if (half && headDim % 8 === 0 && headDim <= MAX_MATRIX_HEAD && hasMatrices(adapter)) return "matrix";
   const fits = TILE_HEADS.includes(headDim) && tileBytes(TILE_ROWS, headDim, TILE_KEYS, 2) <= adapter.workgroupBytes;
   return fits && !adapter.software ? "tile" : "rows";
@@ -96,8 +96,10 @@ export function selfAttentionBy(variant: AttentionVariant, qkv: Tensor, heads: n
   const params = { batch: B, tokens: N, heads, scale: headDim ** -0.5 };
   const constants = { HEAD_DIM: headDim };
   if (variant === "lanes") {
+    const LANES = cpuLanes(qkv.gpu.adapter);
     const overrides = { HALF: qkv.dtype === "f16" };
-    lanes.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / 8), overrides, constants });
+    const workgroups = B * heads * Math.ceil(N / LANES);
+    lanes.run({ qkv, y }, params, { workgroups, overrides, constants: { ...constants, LANES } });
   } else if (variant === "matrix") {
     expectDType("attention: qkv of variant matrix", qkv, "f16");
     matrix.run({ qkv, y }, params, { workgroups: B * heads * Math.ceil(N / MATRIX_ROWS), constants });

@@ -1,7 +1,7 @@
 import { attendRef } from "./attention.ref.ts";
 import { defineSuite, f32, type HostTensor } from "./case.ts";
 import { type CausalAttentionVariant, causalAttentionBy } from "./causal_attention.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { hasCpuLanes } from "./lanes.ts";
 import type { CacheLayout } from "./rope_kv.ts";
 
 /** The packed projection is wider than the queries: its first columns are they. */
@@ -99,7 +99,7 @@ export default defineSuite<Case>({
   bytes: ({ tokens, start, kvHeads, headDim }, element) => 2 * (start + tokens) * kvHeads * headDim * element,
   flops: ({ tokens, start, heads, headDim }) => 4 * heads * headDim * tokens * (start + (tokens + 1) / 2),
   supports({ adapter }, { variant, headDim }) {
-    if (variant === "lanes") return hasEightLanes(adapter);
+    if (variant === "lanes") return hasCpuLanes(adapter);
     // Software adapters unroll the loops over a wide head, and then compile for half a minute.
     return !(adapter.software && variant === "rows" && headDim > 64);
   },

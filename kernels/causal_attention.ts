@@ -3,7 +3,7 @@ import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { tileBytes } from "./attention.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { cpuLanes, hasCpuLanes } from "./lanes.ts";
 import type { CacheLayout } from "./rope_kv.ts";
 
 const BUFFERS = { q: "read", keys: "read", values: "read", y: "update" } as const;
@@ -49,7 +49,7 @@ const lanes = defineKernel({
   buffers: BUFFERS,
   params: PARAMS,
   overrides: ["KV_F16"],
-  constants: ["HEAD_DIM", "QUADS"],
+  constants: ["HEAD_DIM", "LANES", "QUERIES"],
   features: ["subgroups"],
 });
 
@@ -71,7 +71,7 @@ export function pickCausalAttention(
   { tokens, headDim }: { tokens: number; headDim: number },
   adapter: AdapterSummary,
 ): CausalAttentionVariant {
-  if (hasEightLanes(adapter) && headDim % 8 === 0) return "lanes";
+  if (hasCpuLanes(adapter) && headDim % 8 === 0) return "lanes";
   if (tokens === 1 && headDim / 4 <= DECODE_SIZE) return "decode";
   const keys = TILE_KEYS[headDim];
   const fits = keys !== undefined && tileBytes(TILE_ROWS, headDim, keys, 1) <= adapter.workgroupBytes;
@@ -111,11 +111,11 @@ export function causalAttentionBy(
   const constants = { HEAD_DIM: headDim };
   if (variant === "lanes") {
     const sharing = (T * heads) / kvHeads;
-    const quads = sharing > 4 ? 2 : 1;
+    const QUERIES = sharing > 4 ? 8 : 4;
     lanes.run(tensors, params, {
-      workgroups: kvHeads * Math.ceil(sharing / (4 * quads)),
+      workgroups: kvHeads * Math.ceil(sharing / QUERIES),
       overrides: { KV_F16: keys.dtype === "f16" },
-      constants: { ...constants, QUADS: quads },
+      constants: { ...constants, LANES: cpuLanes(q.gpu.adapter), QUERIES },
     });
   } else if (variant === "tile") {
     const workgroups = kvHeads * Math.ceil((T * heads) / kvHeads / TILE_ROWS);

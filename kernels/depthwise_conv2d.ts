@@ -1,7 +1,7 @@
 import { InputError, ShapeError } from "../src/errors.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { BYTES, expectShape, type Tensor } from "../src/tensor/tensor.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { hasCpuLanes } from "./lanes.ts";
 import { rowBands, viewRows } from "./row_bands.ts";
 
 const BUFFERS = { x: "read", weight: "read", bias: "read?", y: "write" } as const;
@@ -106,7 +106,7 @@ export function depthwiseConv2d(
   const overrides = { HAS_BIAS: bias !== undefined, GELU: options.activation === "gelu" };
   const variant = pickDepthwise(C, O, x.dtype === "f16" && weight.dtype === "f16");
   // Where loads are dear and registers are not.
-  const pairs = variant === "half4" && hasEightLanes(x.gpu.adapter);
+  const pairs = variant === "half4" && hasCpuLanes(x.gpu.adapter);
   for (const band of rowBands({ ...sizes, ...bytes }, x.gpu.maxBindingBytes)) {
     const { first, rows } = band;
     const tensors = { x: viewRows(x, band.x), weight, bias, y: viewRows(y, band.y) };

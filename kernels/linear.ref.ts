@@ -1,7 +1,7 @@
 import type { Activation } from "./activations.ts";
 import { type AnySuite, defineSuite, f32, type HostTensor, scaled } from "./case.ts";
 import { exactActivations } from "./erf.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { hasCpuLanes } from "./lanes.ts";
 import { type LinearOptions, type LinearPlan, linearBy } from "./linear.ts";
 import { hasMatrices } from "./matrices.ts";
 
@@ -120,7 +120,7 @@ export const linearSuite = (name: string, cases: readonly LinearCase[]): AnySuit
     supports: ({ adapter }, { variant = "" }, dtype) =>
       variant.startsWith("matrix")
         ? dtype === "f16" && hasMatrices(adapter)
-        : !variant.startsWith("lanes") || hasEightLanes(adapter),
+        : !variant.startsWith("lanes") || hasCpuLanes(adapter),
   });
 
 export default linearSuite("linear", [...CASES, ...FORCED, ...WIDTHS]);

@@ -6,7 +6,7 @@ import { withLast } from "../src/tensor/shape.ts";
 import { BYTES, expectDType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { ACTIVATIONS, type Activation } from "./activations.ts";
 import { rowChunks } from "./chunks.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { cpuLanes, hasCpuLanes } from "./lanes.ts";
 import { linearMatrix, type ManyMatrices, manyMatrices, takesHalves } from "./linear_matrix.ts";
 import { fusedSwiglu, linearQuantized, type QuantizedOptions } from "./linear_quantized.ts";
 import { isTeam, linearTeam, type TeamVariant, teamCandidates } from "./linear_team.ts";
@@ -40,6 +40,7 @@ const lanes = defineKernel({
   buffers: BUFFERS,
   params: PARAMS,
   overrides: ["WEIGHT_F16", "X_F16", ...EPILOGUE],
+  constants: ["LANES"],
   features: ["subgroups"],
 });
 
@@ -49,6 +50,7 @@ const lanesTall = defineKernel({
   buffers: BUFFERS,
   params: PARAMS,
   overrides: ["WEIGHT_F16", "X_F16", ...EPILOGUE],
+  constants: ["LANES"],
   features: ["subgroups"],
 });
 
@@ -58,6 +60,7 @@ const lanesRow = defineKernel({
   buffers: BUFFERS,
   params: PARAMS,
   overrides: ["WEIGHT_F16", ...EPILOGUE],
+  constants: ["LANES"],
   features: ["subgroups"],
 });
 
@@ -78,7 +81,7 @@ const TILE_QUADS = { tile_vec4: 1, tile_tall: 2 } as const;
 
 /** Outputs that the shaders for many rows store together. */
 const QUAD = 4;
-/** Fewer rows fill too little of its tiles of 16. */
+/** Fewer rows fill too little of its tiles of 16 or 32. */
 const TALL_ROWS = 32;
 
 export type LinearVariant =
@@ -111,7 +114,7 @@ export function linearCandidates(
   adapter: AdapterSummary,
 ): readonly LinearVariant[] {
   const isQuads = inputs % 4 === 0;
-  if (hasEightLanes(adapter) && inputs % 8 === 0) {
+  if (hasCpuLanes(adapter) && inputs % 8 === 0) {
     if (rows === 1) return ["lanes_row", "row"];
     if (rows < 8) return ["lanes", "row"];
     return rows >= TALL_ROWS && outputs % QUAD === 0 ? ["lanes_tall", "lanes"] : ["lanes"];
@@ -168,7 +171,10 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   const { maxBytes = gpu.maxBindingBytes, variant = choose(input, rows, weight, options) } = plan;
   const inHalves = takesHalves(variant);
   if (inHalves) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
-  const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, inHalves ? "f16" : undefined) : input;
+  // Half as much for a CPU to load.
+  const isLighter = variant === "lanes_tall" && weight.dtype === "f16";
+  const normed = inHalves || isLighter ? "f16" : undefined;
+  const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, normed) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const run = (tensors: LinearTensors, first: number): void => {
@@ -270,13 +276,17 @@ function launch(
     tile.run(tensors, params, { workgroups, overrides: epilogue });
   } else if (takesHalves(variant)) {
     linearMatrix(variant, tensors, { first, activation });
-  } else if (variant === "lanes_tall") {
-    const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
-    lanesTall.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 16), overrides });
-  } else if (variant === "lanes") {
-    const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
-    lanes.run(tensors, params, { workgroups: Math.ceil(outputs / 32) * Math.ceil(rows / 8), overrides });
   } else {
-    lanesRow.run(tensors, params, { workgroups: Math.ceil(outputs / 32), overrides: packed });
+    const LANES = cpuLanes(tensors.x.gpu.adapter);
+    const across = Math.ceil(outputs / (4 * LANES));
+    const constants = { LANES };
+    const overrides = { X_F16: tensors.x.dtype === "f16", ...packed };
+    if (variant === "lanes") {
+      lanes.run(tensors, params, { workgroups: across * Math.ceil(rows / 8), overrides, constants });
+    } else if (variant === "lanes_tall") {
+      lanesTall.run(tensors, params, { workgroups: across * Math.ceil(rows / (2 * LANES)), overrides, constants });
+    } else {
+      lanesRow.run(tensors, params, { workgroups: across, overrides: packed, constants });
+    }
   }
 }

@@ -3,7 +3,7 @@ import { GROUP, QUANT_FORMATS, type QuantFormat, QuantizedTensor, quantLayout } 
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { interleave, quantize } from "../weights/quant.ts";
 import { type AnySuite, defineSuite, f32, type HostTensor, scaled, u32 } from "./case.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { hasCpuLanes } from "./lanes.ts";
 import { linearRef } from "./linear.ref.ts";
 import { fusedSwiglu, linearQuantizedBy, type QuantizedPlan, quantizedCandidates } from "./linear_quantized.ts";
 import { hasMatrices, isMatrix } from "./matrices.ts";
@@ -134,7 +134,7 @@ export const quantizedSuite = (name: string, cases: readonly QuantizedCase[]): A
       if (isMatrix(variant ?? quantizedCandidates({ rows, inputs, outputs }, adapter)[0]!)) {
         return dtype === "f16" && hasMatrices(adapter);
       }
-      return !variant?.startsWith("lanes") || hasEightLanes(adapter);
+      return !variant?.startsWith("lanes") || hasCpuLanes(adapter);
     },
   });
 

@@ -5,7 +5,7 @@ import { type Activations, GROUP, type QuantizedTensor } from "../src/tensor/qua
 import { withLast } from "../src/tensor/shape.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
-import { hasEightLanes } from "./lanes.ts";
+import { cpuLanes, hasCpuLanes } from "./lanes.ts";
 import { linearQuantizedDot, quantizedDotCandidates } from "./linear_quantized_dot.ts";
 import { linearQuantizedMatrix } from "./linear_quantized_matrix.ts";
 import {
@@ -51,7 +51,8 @@ const lanes = defineKernel({
   source: new URL("../shaders/linear_quantized_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: [...OVERRIDES, "TALL"],
+  overrides: [...OVERRIDES, "TALL", "X_F16"],
+  constants: ["LANES"],
   features: ["subgroups"],
 });
 
@@ -61,7 +62,7 @@ const lanesRow = defineKernel({
   buffers: { ...BUFFERS, x: "uniform" },
   params: PARAMS,
   overrides: [...OVERRIDES, "SWIGLU"],
-  constants: ["VECTORS"],
+  constants: ["LANES", "VECTORS"],
   features: ["subgroups"],
 });
 
@@ -117,7 +118,7 @@ export function quantizedCandidates(
   const matrices = matrixCandidates(sizes, adapter);
   if (matrices.length > 0) return matrices;
   const dot = quantizedDotCandidates(rows, adapter, activations);
-  if (hasEightLanes(adapter)) {
+  if (hasCpuLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
     if (rows < 8) return ["lanes", "row"];
     return rows < TALL_ROWS ? ["lanes"] : ["lanes_tall", "lanes", ...dot];
@@ -158,7 +159,8 @@ export function linearQuantizedBy(
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant: wanted = choose(input, rows, weight, options) } = plan;
   const variant = served(wanted, input);
-  const normed = isMatrix(variant) ? "f16" : undefined; // which is what matrices multiply
+  // Which is what matrices multiply, and half as much for a CPU to load.
+  const normed = isMatrix(variant) || (variant === "lanes_tall" && gpu.adapter.f16) ? "f16" : undefined;
   const x = norm && !isQuantizedTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, normed) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
@@ -217,7 +219,9 @@ export function fusedSwiglu(
   const params = { rows: T, inputs: C, outputs: O, first: 0, stride: O / 2, groups: 2 * Math.ceil(C / GROUP / 2) };
   const overrides = { FORMAT: FORMATS[format], SWIGLU: true };
   if (chosen === "lanes_row") {
-    lanesRow.run(tensors, params, { workgroups: Math.ceil(O / 32), overrides, constants: { VECTORS: C / 4 } });
+    const LANES = cpuLanes(gpu.adapter);
+    const constants = { LANES, VECTORS: C / 4 };
+    lanesRow.run(tensors, params, { workgroups: Math.ceil(O / (4 * LANES)), overrides, constants });
   } else {
     const workgroups = (T * O) / (2 * BLOCK);
     row.run(tensors, params, { workgroups, overrides: { WORKGROUP_SIZE: ROW_SIZES[chosen], ...overrides } });
@@ -279,6 +283,7 @@ function launch(
     HAS_RESIDUAL: tensors.residual !== undefined,
   };
   const all = { ...tensors, codes, scales };
+  const LANES = cpuLanes(tensors.x.gpu.adapter);
   if (variant === "row" || variant === "row_32" || variant === "row_256") {
     const sized = { WORKGROUP_SIZE: ROW_SIZES[variant], ...overrides };
     row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
@@ -287,10 +292,11 @@ function launch(
   } else if (variant === "tile") {
     tile.run(all, params, { workgroups: Math.ceil(outputs / 64) * Math.ceil(rows / 64), overrides });
   } else if (variant === "lanes" || variant === "lanes_tall") {
-    const workgroups = Math.ceil(outputs / 32) * Math.ceil(rows / LANES_ROWS[variant]);
-    lanes.run(all, params, { workgroups, overrides: { ...overrides, TALL: variant === "lanes_tall" } });
+    const workgroups = Math.ceil(outputs / (4 * LANES)) * Math.ceil(rows / LANES_ROWS[variant]);
+    const more = { ...overrides, TALL: variant === "lanes_tall", X_F16: tensors.x.dtype === "f16" };
+    lanes.run(all, params, { workgroups, overrides: more, constants: { LANES } });
   } else {
-    const constants = { VECTORS: inputs / 4 };
-    lanesRow.run(all, params, { workgroups: Math.ceil(outputs / 32), overrides, constants });
+    const constants = { LANES, VECTORS: inputs / 4 };
+    lanesRow.run(all, params, { workgroups: Math.ceil(outputs / (4 * LANES)), overrides, constants });
   }
 }

@@ -1,5 +1,5 @@
 import { defineSuite, f32 } from "./case.ts";
-import { hasEightLanes, hasSubgroups } from "./lanes.ts";
+import { hasCpuLanes, hasSubgroups } from "./lanes.ts";
 import { type RmsNormVariant, rmsNormBy } from "./rms_norm.ts";
 
 export function rmsNormRef(x: ArrayLike<number>, weight: ArrayLike<number>, eps: number): Float64Array {
@@ -40,6 +40,7 @@ const ODD: readonly Case[] = [
   { variant: "subgroup", rows: 2, dim: 1028 }, // one vector past a workgroup
   { variant: "subgroup", rows: 65537, dim: 4 },
   { variant: "subgroup", rows: 17, dim: 896, half: true },
+  { variant: "lanes", rows: 17, dim: 896, half: true },
 ];
 
 export default defineSuite<Case>({
@@ -59,6 +60,6 @@ export default defineSuite<Case>({
   supports({ adapter }, { variant, half }, dtype) {
     if (half && dtype === "f32") return false;
     if (variant === "subgroup") return hasSubgroups(adapter);
-    return variant === "group" || hasEightLanes(adapter);
+    return variant === "group" || hasCpuLanes(adapter);
   },
 });

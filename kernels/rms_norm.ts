@@ -1,7 +1,7 @@
 import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
-import { hasEightLanes, hasSubgroups } from "./lanes.ts";
+import { cpuLanes, hasCpuLanes, hasSubgroups } from "./lanes.ts";
 
 const BUFFERS = { x: "read", weight: "read", y: "write" } as const;
 const PARAMS = { rows: "u32", dim: "u32", eps: "f32" } as const;
@@ -19,6 +19,7 @@ const lanes = defineKernel({
   source: new URL("../shaders/rms_norm_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
+  constants: ["LANES"],
   features: ["subgroups"],
 });
 
@@ -31,8 +32,6 @@ const subgroup = defineKernel({
   features: ["subgroups"],
 });
 
-const KERNELS = { group, lanes, subgroup };
-
 /** A root-mean-square norm, as an option of what reads its result. */
 export interface Norm {
   /** [C] */
@@ -41,12 +40,12 @@ export interface Norm {
   readonly eps: number;
 }
 
-export type RmsNormVariant = keyof typeof KERNELS;
+export type RmsNormVariant = "group" | "lanes" | "subgroup";
 
 /** Which shader serves rows of this length. */
 export function pickRmsNorm(dim: number, adapter: AdapterSummary): RmsNormVariant {
   if (dim % 4 !== 0 || !hasSubgroups(adapter)) return "group";
-  return hasEightLanes(adapter) ? "lanes" : "subgroup";
+  return hasCpuLanes(adapter) ? "lanes" : "subgroup";
 }
 
 /**
@@ -75,6 +74,12 @@ export function rmsNormBy(
   expectShape("rms_norm: weight", weight, [dim]);
   const rows = x.size / dim;
   const y = x.gpu.empty(x.shape, dtype);
-  KERNELS[variant].run({ x, weight, y }, { rows, dim, eps }, { workgroups: rows });
+  const tensors = { x, weight, y };
+  const params = { rows, dim, eps };
+  if (variant === "lanes") {
+    lanes.run(tensors, params, { workgroups: rows, constants: { LANES: cpuLanes(x.gpu.adapter) } });
+  } else {
+    (variant === "group" ? group : subgroup).run(tensors, params, { workgroups: rows });
+  }
   return y;
 }

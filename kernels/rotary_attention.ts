@@ -3,7 +3,7 @@ import type { Gpu } from "../src/gpu/gpu.ts";
 import { defineKernel } from "../src/gpu/kernel.ts";
 import { expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { causalAttention } from "./causal_attention.ts";
-import { hasEightLanes, hasSubgroups } from "./lanes.ts";
+import { hasCpuLanes, hasSubgroups } from "./lanes.ts";
 import { checkRotary, type RotaryLayout, ropeAndCache } from "./rope_kv.ts";
 
 const attention = defineKernel({
@@ -55,7 +55,7 @@ export function pickRotaryAttention(
   adapter: AdapterSummary,
 ): RotaryAttentionVariant {
   const serves = tokens === 1 && headDim % 8 === 0 && headDim <= MAX_HEAD;
-  if (!serves || !hasSubgroups(adapter) || hasEightLanes(adapter)) return "two";
+  if (!serves || !hasSubgroups(adapter) || hasCpuLanes(adapter)) return "two";
   return start > LONG ? "split" : "one";
 }
 

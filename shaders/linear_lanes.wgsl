@@ -1,8 +1,8 @@
 // y[r, o] = residual[r, o] + scale[o] · act(Σ_c x[r, c] · weight[o, c] + bias[o])
 //
-// For adapters with subgroups of exactly 8 lanes, which are CPUs: there the number of loaded words decides the speed. A lane
-// computes 8 rows × 4 outputs. Every 8 inputs it loads those of one row, which the others get by shuffles, and the weights of its
-// own 4 outputs, all as packed words. C must be a multiple of 8.
+// For CPUs, whose subgroups always have LANES lanes, 8 or 16: there the number of loaded words decides the speed. A lane computes 8
+// rows × 4 outputs. Every 8 inputs it loads those of one row, which the others get by broadcasts, and the weights of its own 4
+// outputs, all as packed words. C must be a multiple of 8.
 
 override WEIGHT_F16: bool = false;
 override X_F16: bool = false;
@@ -70,7 +70,7 @@ fn multiply(v: vec4f, w: mat4x4f) -> vec4f {
   return v.x * w[0] + v.y * w[1] + v.z * w[2] + v.w * w[3];
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
@@ -79,10 +79,10 @@ fn main(
   let part = group.y * groups.x + group.x;
   let parts_down = (params.rows + 7) / 8;
   let row = part % parts_down * 8;
-  let column = part / parts_down * 32 + lane;
+  let column = part / parts_down * 4 * LANES + lane;
   let last = params.outputs - 1;
-  let o = min(vec4u(column, column + 8, column + 16, column + 24), vec4u(last));
-  let start = min(row + lane, params.rows - 1) * params.inputs;
+  let o = min(vec4u(column, column + LANES, column + 2 * LANES, column + 3 * LANES), vec4u(last));
+  let start = min(row + lane % 8, params.rows - 1) * params.inputs;
   var sum0 = vec4f();
   var sum1 = vec4f();
   var sum2 = vec4f();
@@ -99,19 +99,19 @@ fn main(
     let w3 = load_weight(o.w, c);
     let a = transpose(mat4x4f(w0.a, w1.a, w2.a, w3.a));
     let b = transpose(mat4x4f(w0.b, w1.b, w2.b, w3.b));
-    sum0 += multiply(subgroupShuffle(v.a, 0), a) + multiply(subgroupShuffle(v.b, 0), b);
-    sum1 += multiply(subgroupShuffle(v.a, 1), a) + multiply(subgroupShuffle(v.b, 1), b);
-    sum2 += multiply(subgroupShuffle(v.a, 2), a) + multiply(subgroupShuffle(v.b, 2), b);
-    sum3 += multiply(subgroupShuffle(v.a, 3), a) + multiply(subgroupShuffle(v.b, 3), b);
-    sum4 += multiply(subgroupShuffle(v.a, 4), a) + multiply(subgroupShuffle(v.b, 4), b);
-    sum5 += multiply(subgroupShuffle(v.a, 5), a) + multiply(subgroupShuffle(v.b, 5), b);
-    sum6 += multiply(subgroupShuffle(v.a, 6), a) + multiply(subgroupShuffle(v.b, 6), b);
-    sum7 += multiply(subgroupShuffle(v.a, 7), a) + multiply(subgroupShuffle(v.b, 7), b);
+    sum0 += multiply(subgroupBroadcast(v.a, 0), a) + multiply(subgroupBroadcast(v.b, 0), b);
+    sum1 += multiply(subgroupBroadcast(v.a, 1), a) + multiply(subgroupBroadcast(v.b, 1), b);
+    sum2 += multiply(subgroupBroadcast(v.a, 2), a) + multiply(subgroupBroadcast(v.b, 2), b);
+    sum3 += multiply(subgroupBroadcast(v.a, 3), a) + multiply(subgroupBroadcast(v.b, 3), b);
+    sum4 += multiply(subgroupBroadcast(v.a, 4), a) + multiply(subgroupBroadcast(v.b, 4), b);
+    sum5 += multiply(subgroupBroadcast(v.a, 5), a) + multiply(subgroupBroadcast(v.b, 5), b);
+    sum6 += multiply(subgroupBroadcast(v.a, 6), a) + multiply(subgroupBroadcast(v.b, 6), b);
+    sum7 += multiply(subgroupBroadcast(v.a, 7), a) + multiply(subgroupBroadcast(v.b, 7), b);
   }
   let sums = array(sum0, sum1, sum2, sum3, sum4, sum5, sum6, sum7);
-  for (var r = 0u; r < 8 && row + r < params.rows; r++) {
-    for (var j = 0u; j < 4; j++) {
-      if (column + j * 8 < params.outputs) { finish(row + r, column + j * 8, sums[r][j]); }
-    }
+  // One loop, since compilers would unroll two, and take four times as long.
+  for (var i = 0u; i < 32; i++) {
+    let at = vec2u(row + i / 4, column + i % 4 * LANES);
+    if (at.x < params.rows && at.y < params.outputs) { finish(at.x, at.y, sums[i / 4][i % 4]); }
   }
 }

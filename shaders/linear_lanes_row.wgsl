@@ -1,7 +1,7 @@
 // y[r, o] = residual[r, o] + scale[o] · act(Σ_c x[r, c] · weight[o, c] + bias[o])
 //
-// One row (decoding) on adapters with subgroups of exactly 8 lanes. A lane computes 4 outputs from whole rows of the weight,
-// which it loads as packed words; the input comes one element a lane, spread by shuffles. C must be a multiple of 8.
+// One row (decoding) on CPUs, whose subgroups always have LANES lanes, 8 or 16. A lane computes 4 outputs from whole rows of the
+// weight, which it loads as packed words; the input comes one element a lane, spread by broadcasts. C must be a multiple of 8.
 
 override WEIGHT_F16: bool = false;
 override HAS_BIAS: bool = false;
@@ -56,26 +56,26 @@ fn multiply(a: vec4f, b: vec4f, output: u32, c: u32) -> f32 {
   return dot(a, bitcast<vec4f>(weight[at])) + dot(b, bitcast<vec4f>(weight[at + 1]));
 }
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let column = (group.y * groups.x + group.x) * 32 + lane;
+  let column = (group.y * groups.x + group.x) * 4 * LANES + lane;
   let last = params.outputs - 1;
-  let o = min(vec4u(column, column + 8, column + 16, column + 24), vec4u(last));
+  let o = min(vec4u(column, column + LANES, column + 2 * LANES, column + 3 * LANES), vec4u(last));
   var sums = vec4f();
   for (var c = 0u; c < params.inputs; c += 8) {
-    let v = f32(x[c + lane]);
-    let a = vec4f(subgroupShuffle(v, 0), subgroupShuffle(v, 1), subgroupShuffle(v, 2), subgroupShuffle(v, 3));
-    let b = vec4f(subgroupShuffle(v, 4), subgroupShuffle(v, 5), subgroupShuffle(v, 6), subgroupShuffle(v, 7));
+    let v = f32(x[c + lane % 8]);
+    let a = vec4f(subgroupBroadcast(v, 0), subgroupBroadcast(v, 1), subgroupBroadcast(v, 2), subgroupBroadcast(v, 3));
+    let b = vec4f(subgroupBroadcast(v, 4), subgroupBroadcast(v, 5), subgroupBroadcast(v, 6), subgroupBroadcast(v, 7));
     sums.x += multiply(a, b, o.x, c);
     sums.y += multiply(a, b, o.y, c);
     sums.z += multiply(a, b, o.z, c);
     sums.w += multiply(a, b, o.w, c);
   }
   for (var j = 0u; j < 4; j++) {
-    if (column + j * 8 < params.outputs) { finish(0, column + j * 8, sums[j]); }
+    if (column + j * LANES < params.outputs) { finish(0, column + j * LANES, sums[j]); }
   }
 }

@@ -1,6 +1,6 @@
 // y[r, o] = residual[r, o] + scale[o] · act(Σ_c x[r, c] · weight[o, c] + bias[o])
 //
-// As linear_lanes.wgsl for many rows: a lane computes 16 rows × 4 neighbouring outputs, so a loaded weight serves twice as many
+// As linear_lanes.wgsl for many rows: a lane computes 2·LANES rows × 4 neighbouring outputs, so a loaded weight serves as many
 // products. More rows pass the instruction cache of a CPU. C must be a multiple of 8; O and the start of a part multiples of 4.
 
 override WEIGHT_F16: bool = false;
@@ -70,50 +70,59 @@ fn multiply(v: vec4f, w: mat4x4f) -> vec4f {
   return v.x * w[0] + v.y * w[1] + v.z * w[2] + v.w * w[3];
 }
 
-@compute @workgroup_size(8)
+alias Sums = array<vec4f, 16>;  // of as many rows as lanes
+
+// Adds the products of 8 inputs of all rows: each lane holds those of one row.
+fn add(sums: ptr<function, Sums>, v: Inputs, a: mat4x4f, b: mat4x4f) {
+  (*sums)[0] += multiply(subgroupBroadcast(v.a, 0), a) + multiply(subgroupBroadcast(v.b, 0), b);
+  (*sums)[1] += multiply(subgroupBroadcast(v.a, 1), a) + multiply(subgroupBroadcast(v.b, 1), b);
+  (*sums)[2] += multiply(subgroupBroadcast(v.a, 2), a) + multiply(subgroupBroadcast(v.b, 2), b);
+  (*sums)[3] += multiply(subgroupBroadcast(v.a, 3), a) + multiply(subgroupBroadcast(v.b, 3), b);
+  (*sums)[4] += multiply(subgroupBroadcast(v.a, 4), a) + multiply(subgroupBroadcast(v.b, 4), b);
+  (*sums)[5] += multiply(subgroupBroadcast(v.a, 5), a) + multiply(subgroupBroadcast(v.b, 5), b);
+  (*sums)[6] += multiply(subgroupBroadcast(v.a, 6), a) + multiply(subgroupBroadcast(v.b, 6), b);
+  (*sums)[7] += multiply(subgroupBroadcast(v.a, 7), a) + multiply(subgroupBroadcast(v.b, 7), b);
+  if (LANES == 8) { return; }
+  (*sums)[8] += multiply(subgroupBroadcast(v.a, 8), a) + multiply(subgroupBroadcast(v.b, 8), b);
+  (*sums)[9] += multiply(subgroupBroadcast(v.a, 9), a) + multiply(subgroupBroadcast(v.b, 9), b);
+  (*sums)[10] += multiply(subgroupBroadcast(v.a, 10), a) + multiply(subgroupBroadcast(v.b, 10), b);
+  (*sums)[11] += multiply(subgroupBroadcast(v.a, 11), a) + multiply(subgroupBroadcast(v.b, 11), b);
+  (*sums)[12] += multiply(subgroupBroadcast(v.a, 12), a) + multiply(subgroupBroadcast(v.b, 12), b);
+  (*sums)[13] += multiply(subgroupBroadcast(v.a, 13), a) + multiply(subgroupBroadcast(v.b, 13), b);
+  (*sums)[14] += multiply(subgroupBroadcast(v.a, 14), a) + multiply(subgroupBroadcast(v.b, 14), b);
+  (*sums)[15] += multiply(subgroupBroadcast(v.a, 15), a) + multiply(subgroupBroadcast(v.b, 15), b);
+}
+
+@compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
   let part = group.y * groups.x + group.x;
-  let parts_down = (params.rows + 15) / 16;
-  let row = part % parts_down * 16;
-  let column = (part / parts_down * 8 + lane) * 4;
+  let parts_down = (params.rows + 2 * LANES - 1) / (2 * LANES);
+  let row = part % parts_down * 2 * LANES;
+  let column = (part / parts_down * LANES + lane) * 4;
   let o = min(column, params.outputs - 4);
-  let upper = min(row + lane, params.rows - 1) * params.inputs;
-  let lower = min(row + lane + 8, params.rows - 1) * params.inputs;
-  var sum0 = vec4f(); var sum1 = vec4f(); var sum2 = vec4f(); var sum3 = vec4f();
-  var sum4 = vec4f(); var sum5 = vec4f(); var sum6 = vec4f(); var sum7 = vec4f();
-  var sum8 = vec4f(); var sum9 = vec4f(); var sum10 = vec4f(); var sum11 = vec4f();
-  var sum12 = vec4f(); var sum13 = vec4f(); var sum14 = vec4f(); var sum15 = vec4f();
+  let first = min(row + lane, params.rows - 1) * params.inputs;
+  let second = min(row + lane + LANES, params.rows - 1) * params.inputs;
+  var upper: Sums;
+  var lower: Sums;
   for (var c = 0u; c < params.inputs; c += 8) {
-    let u = load_x(upper, c);
-    let v = load_x(lower, c);
+    let u = load_x(first, c);
+    let v = load_x(second, c);
     let w0 = load_weight(o, c);
     let w1 = load_weight(o + 1, c);
     let w2 = load_weight(o + 2, c);
     let w3 = load_weight(o + 3, c);
     let a = transpose(mat4x4f(w0.a, w1.a, w2.a, w3.a));
     let b = transpose(mat4x4f(w0.b, w1.b, w2.b, w3.b));
-    sum0 += multiply(subgroupShuffle(u.a, 0), a) + multiply(subgroupShuffle(u.b, 0), b);
-    sum1 += multiply(subgroupShuffle(u.a, 1), a) + multiply(subgroupShuffle(u.b, 1), b);
-    sum2 += multiply(subgroupShuffle(u.a, 2), a) + multiply(subgroupShuffle(u.b, 2), b);
-    sum3 += multiply(subgroupShuffle(u.a, 3), a) + multiply(subgroupShuffle(u.b, 3), b);
-    sum4 += multiply(subgroupShuffle(u.a, 4), a) + multiply(subgroupShuffle(u.b, 4), b);
-    sum5 += multiply(subgroupShuffle(u.a, 5), a) + multiply(subgroupShuffle(u.b, 5), b);
-    sum6 += multiply(subgroupShuffle(u.a, 6), a) + multiply(subgroupShuffle(u.b, 6), b);
-    sum7 += multiply(subgroupShuffle(u.a, 7), a) + multiply(subgroupShuffle(u.b, 7), b);
-    sum8 += multiply(subgroupShuffle(v.a, 0), a) + multiply(subgroupShuffle(v.b, 0), b);
-    sum9 += multiply(subgroupShuffle(v.a, 1), a) + multiply(subgroupShuffle(v.b, 1), b);
-    sum10 += multiply(subgroupShuffle(v.a, 2), a) + multiply(subgroupShuffle(v.b, 2), b);
-    sum11 += multiply(subgroupShuffle(v.a, 3), a) + multiply(subgroupShuffle(v.b, 3), b);
-    sum12 += multiply(subgroupShuffle(v.a, 4), a) + multiply(subgroupShuffle(v.b, 4), b);
-    sum13 += multiply(subgroupShuffle(v.a, 5), a) + multiply(subgroupShuffle(v.b, 5), b);
-    sum14 += multiply(subgroupShuffle(v.a, 6), a) + multiply(subgroupShuffle(v.b, 6), b);
-    sum15 += multiply(subgroupShuffle(v.a, 7), a) + multiply(subgroupShuffle(v.b, 7), b);
+    add(&upper, u, a, b);
+    add(&lower, v, a, b);
   }
-  let sums = array(sum0, sum1, sum2, sum3, sum4, sum5, sum6, sum7, sum8, sum9, sum10, sum11, sum12, sum13, sum14, sum15);
   if (column >= params.outputs) { return; }
-  for (var r = 0u; r < 16 && row + r < params.rows; r++) { finish(row + r, (params.first + column) / 4, sums[r]); }
+  let sums = array(upper, lower);  // of which elements are chosen, which would keep the sums themselves in memory
+  for (var r = 0u; r < 2 * LANES && row + r < params.rows; r++) {
+    finish(row + r, (params.first + column) / 4, sums[r / LANES][r % LANES]);
+  }
 }

@@ -1,12 +1,14 @@
 // y[r, o] = residual[r, o] + bias[o] + Σ_c x[r, c] · (scale[o, c/32] · code[o, c] + offset[o, c/32])
 //
-// For adapters with subgroups of exactly 8 lanes. A lane computes 8 or 16 rows × 4 outputs. It loads the codes of its 4 outputs by
-// vectors, turns 4 inputs' worth at a time into numbers, and loads as many inputs of one row or two, which the others get by shuffles.
+// For CPUs, whose subgroups always have LANES lanes, 8 or 16. A lane computes 8 or 16 rows × 4 outputs. It loads the codes of its 4
+// outputs by vectors, turns 4 inputs' worth at a time into numbers, and loads 8 inputs of a row (of two, where 8 lanes have 16 rows),
+// which the others get by broadcasts.
 
 override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
 override HAS_BIAS: bool = false;
 override HAS_RESIDUAL: bool = false;
 override TALL: bool = false;  // 16 rows
+override X_F16: bool = false;
 
 struct Params {
   rows: u32,     // R
@@ -17,7 +19,7 @@ struct Params {
   groups: u32,   // G, groups of 32 inputs, padded to an even number
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<x_t>>;          // [R, C]
+@group(0) @binding(0) var<storage, read> x: array<vec4u>;              // [R, C] of x_t
 @group(0) @binding(1) var<storage, read> codes: array<vec4u>;          // [O/8, G (int8: 2G), 8] of 4 words
 @group(0) @binding(2) var<storage, read> scales: array<u32>;           // [O/8, G/2 (int4-affine: G), 8]
 @group(0) @binding(3) var<storage, read> bias: array<bias_t>;          // [O]
@@ -41,14 +43,14 @@ fn scale_of(at: u32, g: u32) -> vec2f {
   return vec2f(select(pair.x, pair.y, g % 2 == 1), 0.0);
 }
 
-// Codes as numbers: the low four of a word, and the high four of int4; int4 without offset counts from 8.
+// Four codes as numbers, and the four after them: of the same word, or the next of int8. int4 without offset counts from 8.
 fn low(w: u32) -> vec4f {
   if (FORMAT == 2) { return vec4f(bitcast<vec4i>(vec4u(w) << vec4u(24, 16, 8, 0)) >> vec4u(24)); }
   if (FORMAT == 1) { return vec4f((vec4u(w) >> vec4u(0, 4, 8, 12)) & vec4u(15)); }
   return vec4f(bitcast<vec4i>(vec4u(w ^ 0x8888) << vec4u(28, 24, 20, 16)) >> vec4u(28));
 }
 
-fn high(w: u32) -> vec4f { return low(w >> 16); }
+fn high(w: vec4u) -> vec4f { return low(select(w.x >> 16, w.y, FORMAT == 2)); }
 
 // The weights of 4 inputs, each of 4 outputs.
 fn weights(w: mat4x4f, t: mat2x4f) -> mat4x4f {
@@ -57,78 +59,81 @@ fn weights(w: mat4x4f, t: mat2x4f) -> mat4x4f {
   return scaled + mat4x4f(t[1], t[1], t[1], t[1]);
 }
 
-// The products of 4 inputs of one row with the weights of 4 outputs.
-fn multiply(v: vec4f, w: mat4x4f) -> vec4f {
-  return v.x * w[0] + v.y * w[1] + v.z * w[2] + v.w * w[3];
+struct Inputs { a: vec4f, b: vec4f }  // 8 inputs of one row
+
+fn inputs(at: u32) -> Inputs {
+  if (!X_F16) { return Inputs(bitcast<vec4f>(x[2 * at]), bitcast<vec4f>(x[2 * at + 1])); }
+  let w = x[at];
+  return Inputs(vec4f(unpack2x16float(w.x), unpack2x16float(w.y)), vec4f(unpack2x16float(w.z), unpack2x16float(w.w)));
 }
 
+// The products of 4 inputs of one row with the weights of 4 outputs.
+fn multiply(v: vec4f, w: mat4x4f) -> vec4f { return v.x * w[0] + v.y * w[1] + v.z * w[2] + v.w * w[3]; }
+
+const WIDTH = LANES / 8;  // blocks of 8 outputs side by side
 alias Sums = array<vec4f, 16>;
 
-// Adds the products of 4 inputs of all rows: each lane holds those of one row, and of the row 8 below it.
-fn add(sums: ptr<function, Sums>, upper: vec4f, lower: vec4f, w: mat4x4f) {
-  (*sums)[0] += multiply(subgroupShuffle(upper, 0), w);
-  (*sums)[1] += multiply(subgroupShuffle(upper, 1), w);
-  (*sums)[2] += multiply(subgroupShuffle(upper, 2), w);
-  (*sums)[3] += multiply(subgroupShuffle(upper, 3), w);
-  (*sums)[4] += multiply(subgroupShuffle(upper, 4), w);
-  (*sums)[5] += multiply(subgroupShuffle(upper, 5), w);
-  (*sums)[6] += multiply(subgroupShuffle(upper, 6), w);
-  (*sums)[7] += multiply(subgroupShuffle(upper, 7), w);
-  if (!TALL) { return; }
-  (*sums)[8] += multiply(subgroupShuffle(lower, 0), w);
-  (*sums)[9] += multiply(subgroupShuffle(lower, 1), w);
-  (*sums)[10] += multiply(subgroupShuffle(lower, 2), w);
-  (*sums)[11] += multiply(subgroupShuffle(lower, 3), w);
-  (*sums)[12] += multiply(subgroupShuffle(lower, 4), w);
-  (*sums)[13] += multiply(subgroupShuffle(lower, 5), w);
-  (*sums)[14] += multiply(subgroupShuffle(lower, 6), w);
-  (*sums)[15] += multiply(subgroupShuffle(lower, 7), w);
+// Adds the products of 4 inputs of 8 rows, or of 16 where there are as many lanes: each lane holds those of one.
+fn add(sums: ptr<function, Sums>, v: vec4f, w: mat4x4f) {
+  (*sums)[0] += multiply(subgroupBroadcast(v, 0), w);
+  (*sums)[1] += multiply(subgroupBroadcast(v, 1), w);
+  (*sums)[2] += multiply(subgroupBroadcast(v, 2), w);
+  (*sums)[3] += multiply(subgroupBroadcast(v, 3), w);
+  (*sums)[4] += multiply(subgroupBroadcast(v, 4), w);
+  (*sums)[5] += multiply(subgroupBroadcast(v, 5), w);
+  (*sums)[6] += multiply(subgroupBroadcast(v, 6), w);
+  (*sums)[7] += multiply(subgroupBroadcast(v, 7), w);
+  if (!TALL || LANES == 8) { return; }
+  (*sums)[8] += multiply(subgroupBroadcast(v, 8), w);
+  (*sums)[9] += multiply(subgroupBroadcast(v, 9), w);
+  (*sums)[10] += multiply(subgroupBroadcast(v, 10), w);
+  (*sums)[11] += multiply(subgroupBroadcast(v, 11), w);
+  (*sums)[12] += multiply(subgroupBroadcast(v, 12), w);
+  (*sums)[13] += multiply(subgroupBroadcast(v, 13), w);
+  (*sums)[14] += multiply(subgroupBroadcast(v, 14), w);
+  (*sums)[15] += multiply(subgroupBroadcast(v, 15), w);
 }
 
-@compute @workgroup_size(8)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let part = group.y * groups.x + group.x;
-  let tall = select(8u, 16u, TALL);
+  let tall = select(8u, 16u, TALL);  // rows
   let parts_down = (params.rows + tall - 1) / tall;
   let row = part % parts_down * tall;
-  let block = min(part / parts_down * 4 + vec4u(0, 1, 2, 3), vec4u((params.outputs + 7) / 8 - 1));
-  let code = block * params.groups * select(8u, 16u, FORMAT == 2) + lane;
-  let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane;
-  let width = select(2u, 1u, FORMAT == 2);  // vectors of x per word
-  var upper = min(row + lane, params.rows - 1) * (params.inputs / 4);
-  var lower = min(row + lane + 8, params.rows - 1) * (params.inputs / 4);
-  var sums: Sums;
-  for (var unit = 0u; unit < params.inputs / (16 * width); unit++) {
-    let g = unit * width / 2;
+  let block = min((part / parts_down * 4 + vec4u(0, 1, 2, 3)) * WIDTH + lane / 8, vec4u((params.outputs + 7) / 8 - 1));
+  let code = block * params.groups * select(8u, 16u, FORMAT == 2) + lane % 8;
+  let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane % 8;
+  let eights = select(4u, 2u, FORMAT == 2);  // in a vector of codes
+  let first = min(row + lane % tall, params.rows - 1) * (params.inputs / 8);
+  let second = min(row + lane % 8 + 8, params.rows - 1) * (params.inputs / 8);
+  var upper: Sums; var lower: Sums;
+  for (var unit = 0u; unit < params.inputs / (8 * eights); unit++) {
+    let g = unit * eights / 4;
     let t = transpose(mat4x2f(scale_of(scale.x, g), scale_of(scale.y, g), scale_of(scale.z, g), scale_of(scale.w, g)));
     var w0 = codes[code.x + unit * 8];
     var w1 = codes[code.y + unit * 8];
     var w2 = codes[code.z + unit * 8];
     var w3 = codes[code.w + unit * 8];
-    for (var i = 0u; i < 4; i++) {
+    for (var i = 0u; i < eights; i++) {
+      let u = inputs(first + unit * eights + i);
+      let v = inputs(select(first, second, TALL && LANES == 8) + unit * eights + i);
       let a = weights(transpose(mat4x4f(low(w0.x), low(w1.x), low(w2.x), low(w3.x))), t);
-      add(&sums, vec4f(x[upper]), vec4f(x[lower]), a);
-      if (FORMAT != 2) {
-        let b = weights(transpose(mat4x4f(high(w0.x), high(w1.x), high(w2.x), high(w3.x))), t);
-        add(&sums, vec4f(x[upper + 1]), vec4f(x[lower + 1]), b);
-      }
-      upper += width;
-      lower += width;
-      w0 = w0.yzwx;
-      w1 = w1.yzwx;
-      w2 = w2.yzwx;
-      w3 = w3.yzwx;
+      add(&upper, u.a, a);
+      if (TALL && LANES == 8) { add(&lower, v.a, a); }
+      let b = weights(transpose(mat4x4f(high(w0), high(w1), high(w2), high(w3))), t);
+      add(&upper, u.b, b);
+      if (TALL && LANES == 8) { add(&lower, v.b, b); }
+      w0 = select(w0.yzwx, w0.zwxy, FORMAT == 2);
+      w1 = select(w1.yzwx, w1.zwxy, FORMAT == 2);
+      w2 = select(w2.yzwx, w2.zwxy, FORMAT == 2);
+      w3 = select(w3.yzwx, w3.zwxy, FORMAT == 2);
     }
   }
-  let column = part / parts_down * 32 + lane;
-  let all = sums;  // of which elements are chosen, which would keep the sums themselves in memory
-  for (var r = 0u; r < tall && row + r < params.rows; r++) {
-    for (var j = 0u; j < 4; j++) {
-      if (column + j * 8 < params.outputs) { finish(row + r, column + j * 8, all[r][j]); }
-    }
+  let column = part / parts_down * 4 * LANES + lane;
+  let all = array(upper, lower);  // of which elements are chosen, which would keep the sums themselves in memory
+  // One loop, since compilers would unroll two, and take four times as long.
+  for (var i = 0u; i < 4 * tall; i++) {
+    let at = vec2u(row + i / 4, column + i % 4 * LANES);
+    if (at.x < params.rows && at.y < params.outputs) { finish(at.x, at.y, all[i / 4 / LANES][i / 4 % LANES][i % 4]); }
   }
 }

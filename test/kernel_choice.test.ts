@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { pickArgmax } from "../kernels/argmax.ts";
 import { pickAttention } from "../kernels/attention.ts";
 import { pickCausalAttention } from "../kernels/causal_attention.ts";
+import { hasCpuLanes } from "../kernels/lanes.ts";
 import { linearCandidates } from "../kernels/linear.ts";
 import { quantizedCandidates } from "../kernels/linear_quantized.ts";
 import { MIN_DOT_ROWS } from "../kernels/linear_quantized_dot.ts";
@@ -12,6 +13,7 @@ import { DRY_ADAPTER } from "../src/gpu/device.ts";
 import { MAX_BATCH } from "../src/pipeline/scheduler.ts";
 
 const eight = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 8, subgroupMaxSize: 8 };
+const sixteen = { ...eight, subgroupMinSize: 16, subgroupMaxSize: 16 };
 const wide = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 32, subgroupMaxSize: 32 };
 const four = { ...DRY_ADAPTER, subgroups: true, subgroupMinSize: 4, subgroupMaxSize: 4 };
 /** May run 8 lanes or 32, which a shader cannot count on. */
@@ -42,7 +44,21 @@ test("linear: matrices where subgroups have them, and rows enough of halfs", () 
   assert.ok(!linearCandidates(shape, { ...matrices, workgroupBytes: 32768 }).includes("matrix"));
 });
 
-test("linear: lanes where subgroups have exactly eight of them and the inputs divide", () => {
+test("lanes: a CPU's subgroups of exactly 8 or 16, and no GPU's", () => {
+  for (const adapter of [wide, four, varying, DRY_ADAPTER]) assert.ok(!hasCpuLanes(adapter));
+  for (const adapter of [eight, sixteen]) {
+    assert.ok(!hasCpuLanes({ ...adapter, software: false }));
+    assert.equal(pickRmsNorm(896, { ...adapter, software: false }), "subgroup");
+    assert.equal(pickRmsNorm(896, adapter), "lanes");
+    assert.equal(pickCausalAttention({ tokens: 9, headDim: 64 }, adapter), "lanes");
+    assert.equal(pickAttention(32, false, adapter), "lanes");
+    assert.equal(pickRotaryAttention({ tokens: 1, headDim: 64, start: 9 }, adapter), "two");
+    assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1152 }, adapter)[0], "lanes_tall");
+    assert.equal(quantizedCandidates({ rows: 1, inputs: 896, outputs: 1152 }, adapter)[0], "lanes_row");
+  }
+});
+
+test("linear: lanes where a CPU's subgroups have them and the inputs divide", () => {
   assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1152 }, eight)[0], "lanes_tall");
   assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1150 }, eight)[0], "lanes");
   assert.equal(linearCandidates({ rows: 24, inputs: 896, outputs: 1152 }, eight)[0], "lanes");

@@ -46,6 +46,9 @@ export async function openBench(): Promise<Bench> {
 
 export const nameOf = (adapter: AdapterSummary): string => `${cardOf(adapter)}${adapter.software ? " (software)" : ""}`;
 
+/** As this program was started: opening the engine widens the vectors of Mesa's driver for CPUs, which others have as they ship. */
+const environment = { ...process.env };
+
 /**
  * Runs `bench/<launcher>` with `--case` in a process of its own and returns the JSON of its last line, or why there is none.
  *
@@ -59,6 +62,7 @@ export async function inProcess<Result>(
   const script = fileURLToPath(new URL(`../${launcher}`, import.meta.url));
   const child = spawn(process.execPath, [script, "--case", JSON.stringify(input)], {
     stdio: ["ignore", "pipe", "pipe"],
+    env: environment,
   });
   let [stdout, stderr] = ["", ""];
   child.stdout.setEncoding("utf8").on("data", (text: string) => {

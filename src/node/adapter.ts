@@ -4,6 +4,7 @@ import { requestAdapter, summarize } from "../gpu/device.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { Wait } from "../gpu/readback.ts";
 import { findSwiftShader, SWIFTSHADER_PACKAGE } from "./swiftshader.ts";
+import { widenVectors } from "./vector_width.ts";
 import { hasVulkanLoader, loadLibrary } from "./vulkan.ts";
 
 type Dawn = typeof import("webgpu");
@@ -30,6 +31,7 @@ export async function findAdapter(): Promise<FoundAdapter> {
     const adapter = await requestAdapter(api);
     if (adapter) return { adapter, how };
   }
+  widenVectors();
   const found = (await systemAdapter(dawn)) ?? (await swiftShaderAdapter(dawn));
   if (!found) {
     const portable = process.platform === "linux" && process.arch === "x64";
