@@ -286,7 +286,7 @@ function launch(
     } else if (variant === "lanes_tall") {
       lanesTall.run(tensors, params, { workgroups: across * Math.ceil(rows / (2 * LANES)), overrides, constants });
     } else {
-      lanesRow.run(tensors, params, { workgroups: across, overrides: packed, constants });
+      lanesRow.run(tensors, params, { workgroups: Math.ceil(outputs / 32), overrides: packed, constants });
     }
   }
 }

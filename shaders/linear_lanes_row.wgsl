@@ -1,7 +1,8 @@
 // y[r, o] = residual[r, o] + scale[o] · act(Σ_c x[r, c] · weight[o, c] + bias[o])
 //
-// One row (decoding) on CPUs, whose subgroups always have LANES lanes, 8 or 16. A lane computes 4 outputs from whole rows of the
-// weight, which it loads as packed words; the input comes one element a lane, spread by broadcasts. C must be a multiple of 8.
+// One row (decoding) on CPUs, whose subgroups always have LANES lanes, 8 or 16, and compute 32 outputs: a lane computes 4 or 2, from
+// whole rows of the weight, which it loads as packed words. More rows at a time are more than caches and prefetchers follow. The
+// input comes one element a lane, spread by broadcasts. C must be a multiple of 8.
 
 override WEIGHT_F16: bool = false;
 override HAS_BIAS: bool = false;
@@ -62,7 +63,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let column = (group.y * groups.x + group.x) * 4 * LANES + lane;
+  let column = (group.y * groups.x + group.x) * 32 + lane;
   let last = params.outputs - 1;
   let o = min(vec4u(column, column + LANES, column + 2 * LANES, column + 3 * LANES), vec4u(last));
   var sums = vec4f();
@@ -72,10 +73,11 @@ fn main(
     let b = vec4f(subgroupBroadcast(v, 4), subgroupBroadcast(v, 5), subgroupBroadcast(v, 6), subgroupBroadcast(v, 7));
     sums.x += multiply(a, b, o.x, c);
     sums.y += multiply(a, b, o.y, c);
+    if (LANES == 16) { continue; }
     sums.z += multiply(a, b, o.z, c);
     sums.w += multiply(a, b, o.w, c);
   }
-  for (var j = 0u; j < 4; j++) {
+  for (var j = 0u; j < 32 / LANES; j++) {
     if (column + j * LANES < params.outputs) { finish(0, column + j * LANES, sums[j]); }
   }
 }
