@@ -171,9 +171,8 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   const { maxBytes = gpu.maxBindingBytes, variant = choose(input, rows, weight, options) } = plan;
   const inHalves = takesHalves(variant);
   if (inHalves) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
-  // Half as much for a CPU to load.
-  const isLighter = variant === "lanes_tall" && weight.dtype === "f16";
-  const normed = inHalves || isLighter ? "f16" : undefined;
+  // Which is what matrices multiply, and half as much for a CPU to load.
+  const normed = inHalves || (variant === "lanes_tall" && weight.dtype === "f16") ? "f16" : undefined;
   const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, normed) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };

@@ -283,7 +283,6 @@ function launch(
     HAS_RESIDUAL: tensors.residual !== undefined,
   };
   const all = { ...tensors, codes, scales };
-  const LANES = cpuLanes(tensors.x.gpu.adapter);
   if (variant === "row" || variant === "row_32" || variant === "row_256") {
     const sized = { WORKGROUP_SIZE: ROW_SIZES[variant], ...overrides };
     row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
@@ -291,12 +290,15 @@ function launch(
     linearQuantizedMatrix(variant, tensors, weight, first);
   } else if (variant === "tile") {
     tile.run(all, params, { workgroups: Math.ceil(outputs / 64) * Math.ceil(rows / 64), overrides });
-  } else if (variant === "lanes" || variant === "lanes_tall") {
-    const workgroups = Math.ceil(outputs / (4 * LANES)) * Math.ceil(rows / LANES_ROWS[variant]);
-    const more = { ...overrides, TALL: variant === "lanes_tall", X_F16: tensors.x.dtype === "f16" };
-    lanes.run(all, params, { workgroups, overrides: more, constants: { LANES } });
   } else {
-    const constants = { LANES, VECTORS: inputs / 4 };
-    lanesRow.run(all, params, { workgroups: Math.ceil(outputs / (4 * LANES)), overrides, constants });
+    const LANES = cpuLanes(tensors.x.gpu.adapter);
+    const across = Math.ceil(outputs / (4 * LANES));
+    if (variant === "lanes_row") {
+      lanesRow.run(all, params, { workgroups: across, overrides, constants: { LANES, VECTORS: inputs / 4 } });
+    } else {
+      const workgroups = across * Math.ceil(rows / LANES_ROWS[variant]);
+      const more = { ...overrides, TALL: variant === "lanes_tall", X_F16: tensors.x.dtype === "f16" };
+      lanes.run(all, params, { workgroups, overrides: more, constants: { LANES } });
+    }
   }
 }

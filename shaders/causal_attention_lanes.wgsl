@@ -98,9 +98,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let end = params.start + min(first + QUERIES - 1, queries - 1) / shared_by + 1;  // keys that the last query sees
   var own: Vectors; var sums: Vectors;
   var highest: Scores; var total: Scores;  // total: of the lane's keys
+  var latest: array<u32, QUERIES>;         // the last key that a query sees
   for (var r = 0u; r < QUERIES; r++) {
     highest[r] = LOWEST;
     let query = min(first + r, queries - 1);
+    latest[r] = params.start + query / shared_by;
     let at = (params.row + query / shared_by) * params.stride + (kv_head * shared_by + query % shared_by) * VECTORS;
     for (var j = lane; j < VECTORS; j += LANES) { own[r * OWNED + j / LANES] = vec4f(q[at + j]) * params.scale; }
   }
@@ -113,7 +115,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       for (var j = 2u; j < OWNED; j++) { compare(&score, &own, at, j, half); }
     }
     for (var r = 0u; r < QUERIES; r++) {
-      let seen = select(LOWEST, score[r], s + lane <= params.start + min(first + r, queries - 1) / shared_by);
+      let seen = select(LOWEST, score[r], s + lane <= latest[r]);
       let next = max(highest[r], max_of_lanes(seen));
       let keep = exp(highest[r] - next);
       score[r] = exp(seen - next);
