@@ -81,7 +81,7 @@ const TILE_QUADS = { tile_vec4: 1, tile_tall: 2 } as const;
 
 /** Outputs that the shaders for many rows store together. */
 const QUAD = 4;
-/** Fewer rows fill too little of its tiles of 16 or 32. */
+/** Rows that a lane computes in the taller shader for CPUs, which is faster as soon as half of them are there. */
 const TALL_ROWS = 32;
 
 export type LinearVariant =
@@ -117,7 +117,7 @@ export function linearCandidates(
   if (hasCpuLanes(adapter) && inputs % 8 === 0) {
     if (rows === 1) return ["lanes_row", "row"];
     if (rows < 8) return ["lanes", "row"];
-    return rows >= TALL_ROWS && outputs % QUAD === 0 ? ["lanes_tall", "lanes"] : ["lanes"];
+    return rows > TALL_ROWS / 2 && outputs % QUAD === 0 ? ["lanes_tall", "lanes"] : ["lanes"];
   }
   const teams = teamCandidates({ rows, inputs, outputs }, adapter);
   if (teams.length > 0 && rows < 8) return [...teams, "row"];
@@ -283,7 +283,7 @@ function launch(
     if (variant === "lanes") {
       lanes.run(tensors, params, { workgroups: across * Math.ceil(rows / 8), overrides, constants });
     } else if (variant === "lanes_tall") {
-      lanesTall.run(tensors, params, { workgroups: across * Math.ceil(rows / (2 * LANES)), overrides, constants });
+      lanesTall.run(tensors, params, { workgroups: across * Math.ceil(rows / TALL_ROWS), overrides, constants });
     } else {
       lanesRow.run(tensors, params, { workgroups: Math.ceil(outputs / 32), overrides: packed, constants });
     }

@@ -72,9 +72,8 @@ const BLOCK = 8;
 /** Threads of a workgroup of the shader for few rows. */
 const ROW_SIZES = { row: 64, row_32: 32, row_256: 256 } as const;
 
-/** Rows that a lane computes in the shader for CPUs, and from how many on the taller one does not compute too many in vain. */
-const LANES_ROWS = { lanes: 8, lanes_tall: 16 } as const;
-const TALL_ROWS = 32;
+/** Rows that a lane computes in the shader for CPUs; the taller one is faster as soon as half of them are there. */
+const LANES_ROWS = { lanes: 8, lanes_tall: 32 } as const;
 
 export type QuantizedVariant =
   | "tile"
@@ -121,7 +120,7 @@ export function quantizedCandidates(
   if (hasCpuLanes(adapter)) {
     if (rows === 1) return ["lanes_row", "row"];
     if (rows < 8) return ["lanes", "row"];
-    return rows < TALL_ROWS ? ["lanes"] : ["lanes_tall", "lanes", ...dot];
+    return rows <= LANES_ROWS.lanes_tall / 2 ? ["lanes"] : ["lanes_tall", "lanes", ...dot];
   }
   const teams = quantizedTeamCandidates(sizes, adapter);
   if (teams.length > 0) return [...teams, rows < 8 ? "row" : "tile"];

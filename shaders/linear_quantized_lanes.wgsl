@@ -1,13 +1,13 @@
 // y[r, o] = residual[r, o] + bias[o] + Σ_c x[r, c] · (scale[o, c/32] · code[o, c] + offset[o, c/32])
 //
-// For CPUs, whose subgroups always have LANES lanes, 8 or 16. A lane computes 8 or 16 rows × 4 outputs. It loads the codes of its 4
-// outputs by vectors, turns 4 inputs' worth at a time into numbers, and loads 8 inputs of a row (of two, where 8 lanes have 16 rows),
-// which the others get by broadcasts.
+// For CPUs, whose subgroups always have LANES lanes, 8 or 16. A lane computes 8 or 32 rows × 4 outputs. It loads the codes of its 4
+// outputs by vectors, turns 4 inputs' worth at a time into numbers, and loads 4 inputs of a row for each band of as many rows as
+// lanes, which the others get by broadcasts.
 
 override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
 override HAS_BIAS: bool = false;
 override HAS_RESIDUAL: bool = false;
-override TALL: bool = false;  // 16 rows
+override TALL: bool = false;  // 32 rows
 override X_F16: bool = false;
 
 struct Params {
@@ -19,7 +19,7 @@ struct Params {
   groups: u32,   // G, groups of 32 inputs, padded to an even number
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4u>;              // [R, C] of x_t
+@group(0) @binding(0) var<storage, read> x: array<vec2u>;              // [R, C] of x_t
 @group(0) @binding(1) var<storage, read> codes: array<vec4u>;          // [O/8, G (int8: 2G), 8] of 4 words
 @group(0) @binding(2) var<storage, read> scales: array<u32>;           // [O/8, G/2 (int4-affine: G), 8]
 @group(0) @binding(3) var<storage, read> bias: array<bias_t>;          // [O]
@@ -43,14 +43,13 @@ fn scale_of(at: u32, g: u32) -> vec2f {
   return vec2f(select(pair.x, pair.y, g % 2 == 1), 0.0);
 }
 
-// Four codes as numbers, and the four after them: of the same word, or the next of int8. int4 without offset counts from 8.
-fn low(w: u32) -> vec4f {
-  if (FORMAT == 2) { return vec4f(bitcast<vec4i>(vec4u(w) << vec4u(24, 16, 8, 0)) >> vec4u(24)); }
+// Four codes of a vector as numbers: half a word, or a whole one of int8. int4 without offset counts from 8.
+fn four(v: vec4u, i: u32) -> vec4f {
+  if (FORMAT == 2) { return vec4f(bitcast<vec4i>(vec4u(v[i]) << vec4u(24, 16, 8, 0)) >> vec4u(24)); }
+  let w = v[i / 2] >> (i % 2 * 16);
   if (FORMAT == 1) { return vec4f((vec4u(w) >> vec4u(0, 4, 8, 12)) & vec4u(15)); }
   return vec4f(bitcast<vec4i>(vec4u(w ^ 0x8888) << vec4u(28, 24, 20, 16)) >> vec4u(28));
 }
-
-fn high(w: vec4u) -> vec4f { return low(select(w.x >> 16, w.y, FORMAT == 2)); }
 
 // The weights of 4 inputs, each of 4 outputs.
 fn weights(w: mat4x4f, t: mat2x4f) -> mat4x4f {
@@ -59,21 +58,21 @@ fn weights(w: mat4x4f, t: mat2x4f) -> mat4x4f {
   return scaled + mat4x4f(t[1], t[1], t[1], t[1]);
 }
 
-struct Inputs { a: vec4f, b: vec4f }  // 8 inputs of one row
-
-fn inputs(at: u32) -> Inputs {
-  if (!X_F16) { return Inputs(bitcast<vec4f>(x[2 * at]), bitcast<vec4f>(x[2 * at + 1])); }
+// Four inputs of one row, counted in fours.
+fn inputs(at: u32) -> vec4f {
+  if (!X_F16) { return vec4f(bitcast<vec2f>(x[2 * at]), bitcast<vec2f>(x[2 * at + 1])); }
   let w = x[at];
-  return Inputs(vec4f(unpack2x16float(w.x), unpack2x16float(w.y)), vec4f(unpack2x16float(w.z), unpack2x16float(w.w)));
+  return vec4f(unpack2x16float(w.x), unpack2x16float(w.y));
 }
 
 // The products of 4 inputs of one row with the weights of 4 outputs.
 fn multiply(v: vec4f, w: mat4x4f) -> vec4f { return v.x * w[0] + v.y * w[1] + v.z * w[2] + v.w * w[3]; }
 
 const WIDTH = LANES / 8;  // blocks of 8 outputs side by side
+const BANDS = 32 / LANES;  // of as many rows as lanes
 alias Sums = array<vec4f, 16>;
 
-// Adds the products of 4 inputs of 8 rows, or of 16 where there are as many lanes: each lane holds those of one.
+// Adds the products of 4 inputs of as many rows as lanes, or of 8: each lane holds those of one.
 fn add(sums: ptr<function, Sums>, v: vec4f, w: mat4x4f) {
   (*sums)[0] += multiply(subgroupBroadcast(v, 0), w);
   (*sums)[1] += multiply(subgroupBroadcast(v, 1), w);
@@ -97,40 +96,37 @@ fn add(sums: ptr<function, Sums>, v: vec4f, w: mat4x4f) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) lane: u32) {
   let part = group.y * groups.x + group.x;
-  let tall = select(8u, 16u, TALL);  // rows
+  let tall = select(8u, 32u, TALL);  // rows
   let parts_down = (params.rows + tall - 1) / tall;
   let row = part % parts_down * tall;
   let block = min((part / parts_down * 4 + vec4u(0, 1, 2, 3)) * WIDTH + lane / 8, vec4u((params.outputs + 7) / 8 - 1));
   let code = block * params.groups * select(8u, 16u, FORMAT == 2) + lane % 8;
   let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane % 8;
-  let eights = select(4u, 2u, FORMAT == 2);  // in a vector of codes
-  let first = min(row + lane % tall, params.rows - 1) * (params.inputs / 8);
-  let second = min(row + lane % 8 + 8, params.rows - 1) * (params.inputs / 8);
-  var upper: Sums; var lower: Sums;
-  for (var unit = 0u; unit < params.inputs / (8 * eights); unit++) {
-    let g = unit * eights / 4;
+  let fours = select(8u, 4u, FORMAT == 2);  // in a vector of codes
+  let starts = min(vec4u(row + lane) + LANES * vec4u(0, 1, 2, 3), vec4u(params.rows - 1)) * (params.inputs / 4);
+  var sums: array<Sums, BANDS>;
+  for (var unit = 0u; unit < params.inputs / (4 * fours); unit++) {
+    let g = unit * fours / 8;
     let t = transpose(mat4x2f(scale_of(scale.x, g), scale_of(scale.y, g), scale_of(scale.z, g), scale_of(scale.w, g)));
-    var w0 = codes[code.x + unit * 8];
-    var w1 = codes[code.y + unit * 8];
-    var w2 = codes[code.z + unit * 8];
-    var w3 = codes[code.w + unit * 8];
-    for (var i = 0u; i < eights; i++) {
-      let u = inputs(first + unit * eights + i);
-      let v = inputs(select(first, second, TALL && LANES == 8) + unit * eights + i);
-      let a = weights(transpose(mat4x4f(low(w0.x), low(w1.x), low(w2.x), low(w3.x))), t);
-      add(&upper, u.a, a);
-      if (TALL && LANES == 8) { add(&lower, v.a, a); }
-      let b = weights(transpose(mat4x4f(high(w0), high(w1), high(w2), high(w3))), t);
-      add(&upper, u.b, b);
-      if (TALL && LANES == 8) { add(&lower, v.b, b); }
-      w0 = select(w0.yzwx, w0.zwxy, FORMAT == 2);
-      w1 = select(w1.yzwx, w1.zwxy, FORMAT == 2);
-      w2 = select(w2.yzwx, w2.zwxy, FORMAT == 2);
-      w3 = select(w3.yzwx, w3.zwxy, FORMAT == 2);
+    let k = code + unit * 8;
+    let k0 = codes[k.x];
+    let k1 = codes[k.y];
+    let k2 = codes[k.z];
+    let k3 = codes[k.w];
+    for (var i = 0u; i < fours; i++) {
+      let at = starts + unit * fours + i;
+      let a = inputs(at.x);
+      var b: vec4f; var c: vec4f; var d: vec4f;
+      if (TALL) { b = inputs(at.y); }
+      if (TALL && BANDS == 4) { c = inputs(at.z); d = inputs(at.w); }
+      let w = weights(transpose(mat4x4f(four(k0, i), four(k1, i), four(k2, i), four(k3, i))), t);
+      add(&sums[0], a, w);
+      if (TALL) { add(&sums[1], b, w); }
+      if (TALL && BANDS == 4) { add(&sums[BANDS - 2], c, w); add(&sums[BANDS - 1], d, w); }
     }
   }
   let column = part / parts_down * 4 * LANES + lane;
-  let all = array(upper, lower);  // of which elements are chosen, which would keep the sums themselves in memory
+  let all = sums;  // of which elements are chosen, which would keep the sums themselves in memory
   // One loop, since compilers would unroll two, and take four times as long.
   for (var i = 0u; i < 4 * tall; i++) {
     let at = vec2u(row + i / 4, column + i % 4 * LANES);

@@ -61,7 +61,7 @@ test("lanes: a CPU's subgroups of exactly 8 or 16, and no GPU's", () => {
 test("linear: lanes where a CPU's subgroups have them and the inputs divide", () => {
   assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1152 }, eight)[0], "lanes_tall");
   assert.equal(linearCandidates({ rows: 288, inputs: 896, outputs: 1150 }, eight)[0], "lanes");
-  assert.equal(linearCandidates({ rows: 24, inputs: 896, outputs: 1152 }, eight)[0], "lanes");
+  assert.equal(linearCandidates({ rows: 16, inputs: 896, outputs: 1152 }, eight)[0], "lanes");
   assert.equal(linearCandidates({ rows: 1, inputs: 896, outputs: 96 }, eight)[0], "lanes_row");
   assert.equal(linearCandidates({ rows: 288, inputs: 900, outputs: 96 }, eight)[0], "tile");
   assert.equal(linearCandidates({ rows: 1, inputs: 900, outputs: 96 }, eight)[0], "row");
@@ -91,7 +91,7 @@ test("linear, quantised: matrices as well", () => {
 
 test("linear, quantised: the same, whatever the number of inputs", () => {
   assert.equal(quantizedCandidates({ rows: 288, inputs: 896, outputs: 96 }, eight)[0], "lanes_tall");
-  assert.equal(quantizedCandidates({ rows: 31, inputs: 896, outputs: 96 }, eight)[0], "lanes");
+  assert.equal(quantizedCandidates({ rows: 16, inputs: 896, outputs: 96 }, eight)[0], "lanes");
   assert.equal(quantizedCandidates({ rows: 1, inputs: 896, outputs: 96 }, eight)[0], "lanes_row");
   assert.equal(quantizedCandidates({ rows: 7, inputs: 896, outputs: 96 }, wide)[0], "team");
   assert.equal(quantizedCandidates({ rows: 7, inputs: 896, outputs: 96 }, DRY_ADAPTER)[0], "row");
