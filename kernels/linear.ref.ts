@@ -2,8 +2,9 @@ import type { Activation } from "./activations.ts";
 import { type AnySuite, defineSuite, f32, type HostTensor, scaled } from "./case.ts";
 import { exactActivations } from "./erf.ts";
 import { hasCpuLanes } from "./lanes.ts";
-import { type LinearOptions, type LinearPlan, linearBy } from "./linear.ts";
+import { denseSwiglu, type LinearOptions, type LinearPlan, linearBy } from "./linear.ts";
 import { hasMatrices } from "./matrices.ts";
+import { swigluRef } from "./swiglu.ref.ts";
 
 interface LinearRefOptions {
   readonly bias?: ArrayLike<number> | undefined;
@@ -40,6 +41,8 @@ export interface LinearCase extends LinearPlan {
   readonly activation?: LinearOptions["activation"];
   readonly scale?: boolean;
   readonly residual?: boolean;
+  /** Gates and ups, of `lanes_tall`: the result is `swiglu` of them. */
+  readonly swiglu?: boolean;
   /** Activations stay f32 whatever the weights are, as in the language model. */
   readonly wide?: boolean;
   readonly dtype?: "f32";
@@ -89,6 +92,13 @@ const WIDTHS = (["row_32", "row_256"] as const).map(
   }),
 );
 
+/** The fused gate: sizes that fill no tile, and part of a model's. */
+const GATED: readonly LinearCase[] = [
+  { variant: "lanes_tall", rows: 13, inputs: 40, outputs: 200, swiglu: true },
+  { variant: "lanes_tall", rows: 45, inputs: 40, outputs: 8, swiglu: true, wide: true },
+  { variant: "lanes_tall", rows: 70, inputs: 896, outputs: 1216, swiglu: true, wide: true },
+];
+
 /** Cases of `linear`, whichever shader they run. */
 export const linearSuite = (name: string, cases: readonly LinearCase[]): AnySuite =>
   defineSuite<LinearCase>({
@@ -104,16 +114,15 @@ export const linearSuite = (name: string, cases: readonly LinearCase[]): AnySuit
         ...(has.residual && { residual: free(random([rows, outputs])) }),
       };
     },
-    run: ({ x, weight, bias, scale, residual }, { activation, dtype, variant, maxBytes }) =>
-      linearBy({ ...(variant && { variant }), ...(maxBytes && { maxBytes }) }, x!, weight!, {
-        bias,
-        scale,
-        residual,
-        activation,
-        dtype,
-      }),
-    reference: ({ x, weight, bias, scale, residual }, { outputs, activation }) =>
-      linearRef(x!, weight!, outputs, { bias, scale, residual, activation }),
+    run({ x, weight, bias, scale, residual }, { activation, dtype, variant, maxBytes, swiglu }) {
+      if (swiglu) return denseSwiglu(x!, weight!, undefined, "lanes_tall")!;
+      const plan = { ...(variant && { variant }), ...(maxBytes && { maxBytes }) };
+      return linearBy(plan, x!, weight!, { bias, scale, residual, activation, dtype });
+    },
+    reference({ x, weight, bias, scale, residual }, { rows, outputs, activation, swiglu }) {
+      const y = linearRef(x!, weight!, outputs, { bias, scale, residual, activation });
+      return swiglu ? swigluRef(y, rows, outputs / 2) : y;
+    },
     tolerance: { f32: 1e-11, f16: 1e-6 },
     bytes: ({ rows, inputs, outputs }, element) => (rows * inputs + inputs * outputs + rows * outputs) * element,
     flops: ({ rows, inputs, outputs }) => 2 * rows * inputs * outputs,
@@ -123,4 +132,4 @@ export const linearSuite = (name: string, cases: readonly LinearCase[]): AnySuit
         : !variant.startsWith("lanes") || hasCpuLanes(adapter),
   });
 
-export default linearSuite("linear", [...CASES, ...FORCED, ...WIDTHS]);
+export default linearSuite("linear", [...CASES, ...FORCED, ...WIDTHS, ...GATED]);

@@ -49,7 +49,7 @@ const lanesTall = defineKernel({
   source: new URL("../shaders/linear_lanes_tall.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: ["WEIGHT_F16", "X_F16", ...EPILOGUE],
+  overrides: ["WEIGHT_F16", "X_F16", ...EPILOGUE, "SWIGLU"],
   constants: ["LANES"],
   features: ["subgroups"],
 });
@@ -171,14 +171,12 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
   const { maxBytes = gpu.maxBindingBytes, variant = choose(input, rows, weight, options) } = plan;
   const inHalves = takesHalves(variant);
   if (inHalves) expectDType(`linear: weight of variant ${variant}`, weight, "f16");
-  // Which is what matrices multiply, and half as much for a CPU to load.
-  const normed = inHalves || (variant === "lanes_tall" && weight.dtype === "f16") ? "f16" : undefined;
-  const x = norm && !isTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, normed) : input;
+  const x = norm && !isTeam(variant) ? normedFor(variant, input, weight, norm) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const run = (tensors: LinearTensors, first: number): void => {
     if (isTeam(variant)) linearTeam(variant, { ...tensors, norm: norm?.weight }, { first, eps: norm?.eps });
-    else launch(variant, tensors, first, options.activation ?? "none");
+    else launch(variant, tensors, { first, activation: options.activation });
   };
   if (Math.max(x.bytes, weight.bytes, residual?.bytes ?? 0, y.bytes) <= maxBytes) {
     run({ ...flat, weight, bias, scale }, 0);
@@ -202,21 +200,40 @@ export function linearBy(plan: LinearPlan, input: Tensor, weight: Tensor, option
  * @returns       [T, I]
  */
 export function linearSwiglu(x: Tensor, weight: Matrix, norm?: Norm): Tensor {
-  const fused = weight instanceof QuantizedTensor ? fusedSwiglu(x, weight, norm) : teamSwiglu(x, weight, norm);
+  const fused = weight instanceof QuantizedTensor ? fusedSwiglu(x, weight, norm) : denseSwiglu(x, weight, norm);
   return fused ?? swiglu(linear(x, weight, { norm }));
 }
 
 /** `linearSwiglu` of numbers in one run; undefined where the shape or the adapter has it in two. */
-export function teamSwiglu(x: Tensor, weight: Tensor, norm?: Norm, variant?: TeamVariant): Tensor | undefined {
-  const { T, C } = x.dims("T C");
+export function denseSwiglu(
+  input: Tensor,
+  weight: Tensor,
+  norm?: Norm,
+  variant?: TeamVariant | "lanes_tall",
+): Tensor | undefined {
+  const { gpu } = input;
+  const { T, C } = input.dims("T C");
   const { O } = weight.dims("O inputs");
   expectShape("linear: weight", weight, [O, C]);
-  const chosen = variant ?? choose(x, T, weight, { norm });
-  if (!isTeam(chosen) || O % 2 !== 0 || weight.bytes > x.gpu.maxBindingBytes) return undefined;
-  const y = x.like([T, O / 2]);
-  const tensors = { x, norm: norm?.weight, weight, bias: undefined, residual: undefined, y };
-  linearTeam(chosen, tensors, { eps: norm?.eps, swiglu: true });
+  const chosen = variant ?? choose(input, T, weight, { norm });
+  const divisor = isTeam(chosen) ? 2 : chosen === "lanes_tall" ? 2 * QUAD : Number.POSITIVE_INFINITY;
+  const largest = Math.max(weight.bytes, input.bytes, T * (O / 2) * BYTES[input.dtype]);
+  if (O % divisor !== 0 || largest > gpu.maxBindingBytes) return undefined;
+  const y = input.like([T, O / 2]);
+  const tensors = { weight, bias: undefined, scale: undefined, residual: undefined, y };
+  if (isTeam(chosen)) {
+    linearTeam(chosen, { ...tensors, x: input, norm: norm?.weight }, { eps: norm?.eps, swiglu: true });
+  } else {
+    const x = norm ? normedFor(chosen, input, weight, norm) : input;
+    launch("lanes_tall", { ...tensors, x }, { swiglu: true });
+  }
   return y;
+}
+
+/** Halves where they are what matrices multiply, or half as much for a CPU to load. */
+function normedFor(variant: LinearVariant, x: Tensor, weight: Tensor, norm: Norm): Tensor {
+  const inHalves = takesHalves(variant) || (variant === "lanes_tall" && weight.dtype === "f16");
+  return rmsNorm(x, norm.weight, norm.eps, inHalves ? "f16" : undefined);
 }
 
 function choose(x: Tensor, rows: number, weight: Tensor, options: LinearOptions): LinearVariant {
@@ -245,12 +262,19 @@ interface LinearTensors {
   readonly y: Tensor;
 }
 
-/** One dispatch; `first` is the output that the weight's first row belongs to. */
+interface Launch {
+  /** The output that the weight's first row belongs to. Default 0 */
+  readonly first?: number;
+  /** Default none */
+  readonly activation?: Activation | undefined;
+  /** Gates and ups, of `lanes_tall`: the result is `swiglu` of them. */
+  readonly swiglu?: boolean;
+}
+
 function launch(
   variant: Exclude<LinearVariant, TeamVariant>,
   tensors: LinearTensors,
-  first: number,
-  activation: Activation,
+  { first = 0, activation = "none", swiglu = false }: Launch,
 ): void {
   const { rows, inputs } = tensors.x.dims("rows inputs");
   const { outputs } = tensors.weight.dims("outputs inputs");
@@ -283,7 +307,8 @@ function launch(
     if (variant === "lanes") {
       lanes.run(tensors, params, { workgroups: across * Math.ceil(rows / 8), overrides, constants });
     } else if (variant === "lanes_tall") {
-      lanesTall.run(tensors, params, { workgroups: across * Math.ceil(rows / TALL_ROWS), overrides, constants });
+      const workgroups = across * Math.ceil(rows / TALL_ROWS);
+      lanesTall.run(tensors, params, { workgroups, overrides: { ...overrides, SWIGLU: swiglu }, constants });
     } else {
       lanesRow.run(tensors, params, { workgroups: Math.ceil(outputs / 32), overrides: packed, constants });
     }

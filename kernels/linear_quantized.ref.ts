@@ -77,6 +77,8 @@ const CASES: readonly QuantizedCase[] = [
 const GATED: readonly QuantizedCase[] = QUANT_FORMATS.flatMap((format): QuantizedCase[] => [
   { variant: "row", format, rows: 3, inputs: 96, outputs: 80, swiglu: true },
   { variant: "lanes_row", format, rows: 1, inputs: 96, outputs: 80, swiglu: true, wide: true },
+  { variant: "lanes", format, rows: 13, inputs: 96, outputs: 80, swiglu: true },
+  { variant: "lanes_tall", format, rows: 45, inputs: 96, outputs: 208, swiglu: true },
 ]);
 
 /** Other widths of workgroups: fewer threads than a row has parts, and more. */

@@ -3,7 +3,7 @@ import type { AdapterSummary } from "../src/gpu/device.ts";
 import { defineKernel, MAX_UNIFORM_BYTES } from "../src/gpu/kernel.ts";
 import { type Activations, GROUP, type QuantizedTensor } from "../src/tensor/quantized.ts";
 import { withLast } from "../src/tensor/shape.ts";
-import { type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
+import { BYTES, type DType, expectShape, type Tensor } from "../src/tensor/tensor.ts";
 import { rowChunks } from "./chunks.ts";
 import { cpuLanes, hasCpuLanes } from "./lanes.ts";
 import { linearQuantizedDot, quantizedDotCandidates } from "./linear_quantized_dot.ts";
@@ -51,7 +51,7 @@ const lanes = defineKernel({
   source: new URL("../shaders/linear_quantized_lanes.wgsl", import.meta.url),
   buffers: BUFFERS,
   params: PARAMS,
-  overrides: [...OVERRIDES, "TALL", "X_F16"],
+  overrides: [...OVERRIDES, "TALL", "SWIGLU", "X_F16"],
   constants: ["LANES"],
   features: ["subgroups"],
 });
@@ -158,9 +158,7 @@ export function linearQuantizedBy(
   if (residual) expectShape("linear: residual", residual, shape);
   const { maxBytes = gpu.maxBindingBytes, variant: wanted = choose(input, rows, weight, options) } = plan;
   const variant = served(wanted, input);
-  // Which is what matrices multiply, and half as much for a CPU to load.
-  const normed = isMatrix(variant) || (variant === "lanes_tall" && gpu.adapter.f16) ? "f16" : undefined;
-  const x = norm && !isQuantizedTeam(variant) ? rmsNorm(input, norm.weight, norm.eps, normed) : input;
+  const x = norm && !isQuantizedTeam(variant) ? normedFor(variant, input, norm) : input;
   const y = gpu.empty(shape, dtype);
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const run = (tensors: Tensors, slice: QuantizedTensor, first: number): void => {
@@ -190,7 +188,7 @@ export function linearQuantizedBy(
  *
  * @param x       [T, C]
  * @param weight  [2I, C]: gates, then ups
- * @returns       [T, I]; undefined where no shader does it, which is so for many rows and for odd sizes
+ * @returns       [T, I]; undefined where no shader does it, which is so for many rows on GPUs and for odd sizes
  */
 export function fusedSwiglu(
   input: Tensor,
@@ -203,24 +201,28 @@ export function fusedSwiglu(
   const [O, inputs] = weight.shape;
   expectShape("linear: x", input, [T, inputs]);
   const chosen = served(variant ?? choose(input, T, weight, { norm }), input);
-  const isBound = Math.max(weight.codes.bytes, weight.scales.bytes) <= gpu.maxBindingBytes;
-  if (!isBound || O % (2 * BLOCK) !== 0) return undefined;
+  const isServed = isQuantizedTeam(chosen) || isGating(chosen);
+  const largest = Math.max(weight.codes.bytes, weight.scales.bytes, input.bytes, T * (O / 2) * BYTES[input.dtype]);
+  if (!isServed || largest > gpu.maxBindingBytes || O % (2 * BLOCK) !== 0) return undefined;
   const y = input.like([T, O / 2]);
   if (isQuantizedTeam(chosen)) {
     const tensors = { x: input, norm: norm?.weight, bias: undefined, residual: undefined, y };
     linearQuantizedTeam(chosen, weight, tensors, { eps: norm?.eps, swiglu: true });
     return y;
   }
-  if (!isFew(chosen)) return undefined;
-  const x = norm ? rmsNorm(input, norm.weight, norm.eps) : input;
+  const x = norm ? normedFor(chosen, input, norm) : input;
   const { codes, scales, format } = weight;
   const tensors = { x, codes, scales, bias: undefined, residual: undefined, y };
   const params = { rows: T, inputs: C, outputs: O, first: 0, stride: O / 2, groups: 2 * Math.ceil(C / GROUP / 2) };
   const overrides = { FORMAT: FORMATS[format], SWIGLU: true };
+  const LANES = cpuLanes(gpu.adapter);
+  const across = Math.ceil(O / (4 * LANES));
   if (chosen === "lanes_row") {
-    const LANES = cpuLanes(gpu.adapter);
-    const constants = { LANES, VECTORS: C / 4 };
-    lanesRow.run(tensors, params, { workgroups: Math.ceil(O / (4 * LANES)), overrides, constants });
+    lanesRow.run(tensors, params, { workgroups: across, overrides, constants: { LANES, VECTORS: C / 4 } });
+  } else if (chosen === "lanes" || chosen === "lanes_tall") {
+    const workgroups = across * Math.ceil(T / LANES_ROWS[chosen]);
+    const more = { ...overrides, TALL: chosen === "lanes_tall", X_F16: x.dtype === "f16" };
+    lanes.run(tensors, params, { workgroups, overrides: more, constants: { LANES } });
   } else {
     const workgroups = (T * O) / (2 * BLOCK);
     row.run(tensors, params, { workgroups, overrides: { WORKGROUP_SIZE: ROW_SIZES[chosen], ...overrides } });
@@ -228,9 +230,15 @@ export function fusedSwiglu(
   return y;
 }
 
-/** Whether a variant is for so few rows that gates and ups fit into its registers. */
-const isFew = (variant: QuantizedVariant): variant is keyof typeof ROW_SIZES | "lanes_row" =>
-  variant in ROW_SIZES || variant === "lanes_row";
+/** Whether a lane or a workgroup of a variant computes a gate and what it gates. */
+const isGating = (
+  variant: QuantizedVariant,
+): variant is keyof typeof ROW_SIZES | keyof typeof LANES_ROWS | "lanes_row" =>
+  variant in ROW_SIZES || variant.startsWith("lanes");
+
+/** Halves where they are what matrices multiply, or half as much for a CPU to load. */
+const normedFor = (variant: QuantizedVariant, x: Tensor, { weight, eps }: Norm): Tensor =>
+  rmsNorm(x, weight, eps, isMatrix(variant) || (variant === "lanes_tall" && x.gpu.adapter.f16) ? "f16" : undefined);
 
 /** A row that no uniform binding holds is computed as if there were several. */
 const served = (variant: QuantizedVariant, x: Tensor): QuantizedVariant =>

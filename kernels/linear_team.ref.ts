@@ -1,7 +1,7 @@
 import { defineSuite, f32, type HostTensor, scaled } from "./case.ts";
 import { hasSubgroups } from "./lanes.ts";
 import { linearRef } from "./linear.ref.ts";
-import { linearBy, teamSwiglu } from "./linear.ts";
+import { denseSwiglu, linearBy } from "./linear.ts";
 import type { TeamVariant } from "./linear_team.ts";
 import { rmsNormRef } from "./rms_norm.ref.ts";
 import { swigluRef } from "./swiglu.ref.ts";
@@ -63,7 +63,7 @@ export default defineSuite<Case>({
   },
   run({ x, weight, norm: gains, bias, residual }, { variant, swiglu, maxBytes }) {
     const norm = gains && { weight: gains, eps: EPS };
-    if (swiglu) return teamSwiglu(x!, weight!, norm, variant)!;
+    if (swiglu) return denseSwiglu(x!, weight!, norm, variant)!;
     return linearBy({ variant, ...(maxBytes && { maxBytes }) }, x!, weight!, { norm, bias, residual });
   },
   reference({ x, weight, norm, bias, residual }, { rows, outputs, swiglu }) {

@@ -9,6 +9,7 @@ override HAS_BIAS: bool = false;
 override ACTIVATION: u32 = 0;  // 1 GELU (erf), 2 ReLU, 3 sigmoid
 override HAS_SCALE: bool = false;
 override HAS_RESIDUAL: bool = false;
+override SWIGLU: bool = false;  // y[r, o] = sum[r, o + O/2] · silu(sum[r, o]): gates, then as many ups
 
 struct Params {
   rows: u32,     // R
@@ -33,6 +34,11 @@ fn gelu(v: vec4f) -> vec4f {
   let series = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
   let tail = 0.5 * series * exp(-z * z);
   return v * select(tail, 1.0 - tail, v >= vec4f(0));
+}
+
+fn swiglu(gate: vec2f, up: vec2f) -> vec2f {
+  let e = exp(-abs(gate));
+  return up * gate * select(e, vec2f(1), gate >= vec2f(0)) / (1.0 + e);
 }
 
 fn finish(row: u32, quad: u32, sum: vec4f) {
@@ -98,14 +104,17 @@ fn main(
   let part = group.y * groups.x + group.x;
   let parts_down = (params.rows + 31) / 32;
   let row = part % parts_down * 32;
-  let column = (part / parts_down * LANES + lane) * 4;
+  // Four outputs, or with SWIGLU two gates and the two ups that belong to them.
+  let each = select(4u, 2u, SWIGLU);
+  let results = params.outputs * each / 4;
+  let column = (part / parts_down * LANES + lane) * each;
   let width = params.inputs / 4;
-  let w = min(column, params.outputs - 4) * width;
+  let w = (min(column, results - each) + select(vec4u(0, 1, 2, 3), vec4u(0, 1, results, results + 1), SWIGLU)) * width;
   let v = min(vec4u(row + lane) + LANES * vec4u(0, 1, 2, 3), vec4u(params.rows - 1)) * width;
   var sums: array<Sums, BANDS>;
   for (var c = 0u; c < width; c++) {
-    let weights = transpose(mat4x4f(
-      load_weight(w + c), load_weight(w + width + c), load_weight(w + 2 * width + c), load_weight(w + 3 * width + c)));
+    let weights = transpose(
+      mat4x4f(load_weight(w.x + c), load_weight(w.y + c), load_weight(w.z + c), load_weight(w.w + c)));
     let a = load_x(v.x + c);
     let b = load_x(v.y + c);
     var d: vec4f;
@@ -121,9 +130,17 @@ fn main(
       add(&sums[BANDS - 1], e, weights);
     }
   }
-  if (column >= params.outputs) { return; }
+  if (column >= results) { return; }
   let all = sums;  // of which elements are chosen, which would keep the sums themselves in memory
   for (var r = 0u; r < 32 && row + r < params.rows; r++) {
-    finish(row + r, (params.first + column) / 4, all[r / LANES][r % LANES]);
+    let sum = all[r / LANES][r % LANES];
+    if (!SWIGLU) {
+      finish(row + r, (params.first + column) / 4, sum);
+      continue;
+    }
+    let gated = swiglu(sum.xy, sum.zw);
+    let at = (row + r) * params.stride + column;
+    y[at / 4][at % 4] = y_t(gated.x);
+    y[at / 4][at % 4 + 1] = y_t(gated.y);
   }
 }

@@ -8,6 +8,7 @@ override FORMAT: u32 = 0;  // 0 int4, 1 int4-affine, 2 int8
 override HAS_BIAS: bool = false;
 override HAS_RESIDUAL: bool = false;
 override TALL: bool = false;  // 32 rows
+override SWIGLU: bool = false;  // y[r, o] = sum[r, o + O/2] · silu(sum[r, o]): gates, then as many ups
 override X_F16: bool = false;
 
 struct Params {
@@ -26,6 +27,11 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<residual_t>;  // [R, O]
 @group(0) @binding(5) var<storage, read_write> y: array<y_t>;          // [R, O]
 @group(1) @binding(0) var<uniform> params: Params;
+
+fn swiglu(gate: f32, up: f32) -> f32 {
+  let e = exp(-abs(gate));
+  return up * gate * select(e, 1.0, gate >= 0.0) / (1.0 + e);
+}
 
 fn finish(row: u32, column: u32, sum: f32) {
   let o = params.first + column;
@@ -74,23 +80,15 @@ alias Sums = array<vec4f, 16>;
 
 // Adds the products of 4 inputs of as many rows as lanes, or of 8: each lane holds those of one.
 fn add(sums: ptr<function, Sums>, v: vec4f, w: mat4x4f) {
-  (*sums)[0] += multiply(subgroupBroadcast(v, 0), w);
-  (*sums)[1] += multiply(subgroupBroadcast(v, 1), w);
-  (*sums)[2] += multiply(subgroupBroadcast(v, 2), w);
-  (*sums)[3] += multiply(subgroupBroadcast(v, 3), w);
-  (*sums)[4] += multiply(subgroupBroadcast(v, 4), w);
-  (*sums)[5] += multiply(subgroupBroadcast(v, 5), w);
-  (*sums)[6] += multiply(subgroupBroadcast(v, 6), w);
-  (*sums)[7] += multiply(subgroupBroadcast(v, 7), w);
+  (*sums)[0] += multiply(subgroupBroadcast(v, 0), w); (*sums)[1] += multiply(subgroupBroadcast(v, 1), w);
+  (*sums)[2] += multiply(subgroupBroadcast(v, 2), w); (*sums)[3] += multiply(subgroupBroadcast(v, 3), w);
+  (*sums)[4] += multiply(subgroupBroadcast(v, 4), w); (*sums)[5] += multiply(subgroupBroadcast(v, 5), w);
+  (*sums)[6] += multiply(subgroupBroadcast(v, 6), w); (*sums)[7] += multiply(subgroupBroadcast(v, 7), w);
   if (!TALL || LANES == 8) { return; }
-  (*sums)[8] += multiply(subgroupBroadcast(v, 8), w);
-  (*sums)[9] += multiply(subgroupBroadcast(v, 9), w);
-  (*sums)[10] += multiply(subgroupBroadcast(v, 10), w);
-  (*sums)[11] += multiply(subgroupBroadcast(v, 11), w);
-  (*sums)[12] += multiply(subgroupBroadcast(v, 12), w);
-  (*sums)[13] += multiply(subgroupBroadcast(v, 13), w);
-  (*sums)[14] += multiply(subgroupBroadcast(v, 14), w);
-  (*sums)[15] += multiply(subgroupBroadcast(v, 15), w);
+  (*sums)[8] += multiply(subgroupBroadcast(v, 8), w); (*sums)[9] += multiply(subgroupBroadcast(v, 9), w);
+  (*sums)[10] += multiply(subgroupBroadcast(v, 10), w); (*sums)[11] += multiply(subgroupBroadcast(v, 11), w);
+  (*sums)[12] += multiply(subgroupBroadcast(v, 12), w); (*sums)[13] += multiply(subgroupBroadcast(v, 13), w);
+  (*sums)[14] += multiply(subgroupBroadcast(v, 14), w); (*sums)[15] += multiply(subgroupBroadcast(v, 15), w);
 }
 
 @compute @workgroup_size(LANES)
@@ -99,7 +97,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let tall = select(8u, 32u, TALL);  // rows
   let parts_down = (params.rows + tall - 1) / tall;
   let row = part % parts_down * tall;
-  let block = min((part / parts_down * 4 + vec4u(0, 1, 2, 3)) * WIDTH + lane / 8, vec4u((params.outputs + 7) / 8 - 1));
+  // Blocks of 8 outputs; with SWIGLU two of gates and the two of ups that belong to them.
+  let blocks = (params.outputs + 7) / 8;
+  let gates = (part / parts_down * 2 + vec2u(0, 1)) * WIDTH + lane / 8;
+  let any = (part / parts_down * 4 + vec4u(0, 1, 2, 3)) * WIDTH + lane / 8;
+  let block = min(select(any, vec4u(gates, gates + blocks / 2), SWIGLU), vec4u(blocks - 1));
   let code = block * params.groups * select(8u, 16u, FORMAT == 2) + lane % 8;
   let scale = block * params.groups * select(4u, 8u, FORMAT == 1) + lane % 8;
   let fours = select(8u, 4u, FORMAT == 2);  // in a vector of codes
@@ -109,10 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let g = unit * fours / 8;
     let t = transpose(mat4x2f(scale_of(scale.x, g), scale_of(scale.y, g), scale_of(scale.z, g), scale_of(scale.w, g)));
     let k = code + unit * 8;
-    let k0 = codes[k.x];
-    let k1 = codes[k.y];
-    let k2 = codes[k.z];
-    let k3 = codes[k.w];
+    let k0 = codes[k.x]; let k1 = codes[k.y]; let k2 = codes[k.z]; let k3 = codes[k.w];
     for (var i = 0u; i < fours; i++) {
       let at = starts + unit * fours + i;
       let a = inputs(at.x);
@@ -125,11 +124,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       if (TALL && BANDS == 4) { add(&sums[BANDS - 2], c, w); add(&sums[BANDS - 1], d, w); }
     }
   }
-  let column = part / parts_down * 4 * LANES + lane;
+  let each = select(4u, 2u, SWIGLU);  // results of a row
+  let column = part / parts_down * each * LANES + lane;
   let all = sums;  // of which elements are chosen, which would keep the sums themselves in memory
   // One loop, since compilers would unroll two, and take four times as long.
-  for (var i = 0u; i < 4 * tall; i++) {
-    let at = vec2u(row + i / 4, column + i % 4 * LANES);
-    if (at.x < params.rows && at.y < params.outputs) { finish(at.x, at.y, all[i / 4 / LANES][i / 4 % LANES][i % 4]); }
+  for (var i = 0u; i < each * tall; i++) {
+    let r = i / each;
+    let j = i % each;
+    let at = vec2u(row + r, column + j * LANES);
+    var v = all[r / LANES][r % LANES][j];
+    if (SWIGLU) { v = swiglu(v, all[r / LANES][r % LANES][j + 2]); }
+    if (at.x < params.rows && at.y < params.outputs * each / 4) { finish(at.x, at.y, v); }
   }
 }
