@@ -76,23 +76,15 @@ alias Sums = array<vec4f, 16>;  // of a band of as many rows as lanes
 
 // Adds the products of 4 inputs of as many rows as lanes: each lane holds those of one.
 fn add(sums: ptr<function, Sums>, v: vec4f, w: mat4x4f) {
-  (*sums)[0] += multiply(subgroupBroadcast(v, 0), w);
-  (*sums)[1] += multiply(subgroupBroadcast(v, 1), w);
-  (*sums)[2] += multiply(subgroupBroadcast(v, 2), w);
-  (*sums)[3] += multiply(subgroupBroadcast(v, 3), w);
-  (*sums)[4] += multiply(subgroupBroadcast(v, 4), w);
-  (*sums)[5] += multiply(subgroupBroadcast(v, 5), w);
-  (*sums)[6] += multiply(subgroupBroadcast(v, 6), w);
-  (*sums)[7] += multiply(subgroupBroadcast(v, 7), w);
+  (*sums)[0] += multiply(subgroupBroadcast(v, 0), w); (*sums)[1] += multiply(subgroupBroadcast(v, 1), w);
+  (*sums)[2] += multiply(subgroupBroadcast(v, 2), w); (*sums)[3] += multiply(subgroupBroadcast(v, 3), w);
+  (*sums)[4] += multiply(subgroupBroadcast(v, 4), w); (*sums)[5] += multiply(subgroupBroadcast(v, 5), w);
+  (*sums)[6] += multiply(subgroupBroadcast(v, 6), w); (*sums)[7] += multiply(subgroupBroadcast(v, 7), w);
   if (LANES == 8) { return; }
-  (*sums)[8] += multiply(subgroupBroadcast(v, 8), w);
-  (*sums)[9] += multiply(subgroupBroadcast(v, 9), w);
-  (*sums)[10] += multiply(subgroupBroadcast(v, 10), w);
-  (*sums)[11] += multiply(subgroupBroadcast(v, 11), w);
-  (*sums)[12] += multiply(subgroupBroadcast(v, 12), w);
-  (*sums)[13] += multiply(subgroupBroadcast(v, 13), w);
-  (*sums)[14] += multiply(subgroupBroadcast(v, 14), w);
-  (*sums)[15] += multiply(subgroupBroadcast(v, 15), w);
+  (*sums)[8] += multiply(subgroupBroadcast(v, 8), w); (*sums)[9] += multiply(subgroupBroadcast(v, 9), w);
+  (*sums)[10] += multiply(subgroupBroadcast(v, 10), w); (*sums)[11] += multiply(subgroupBroadcast(v, 11), w);
+  (*sums)[12] += multiply(subgroupBroadcast(v, 12), w); (*sums)[13] += multiply(subgroupBroadcast(v, 13), w);
+  (*sums)[14] += multiply(subgroupBroadcast(v, 14), w); (*sums)[15] += multiply(subgroupBroadcast(v, 15), w);
 }
 
 @compute @workgroup_size(LANES)
