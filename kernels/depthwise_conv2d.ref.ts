@@ -54,6 +54,8 @@ export default defineSuite<Case>({
     { B: 2, H: 9, W: 13, C: 4, O: 4, K: 7, stride: 1 }, // 8 pixels a thread: one whole group, one part
     { B: 2, H: 7, W: 19, C: 8, O: 8, K: 7, stride: 2, gelu: true }, // odd sizes: ⌈H / 2⌉ rows
     { B: 2, H: 6, W: 10, C: 8, O: 8, K: 7, stride: 1, bias: true }, // rows in pairs, of two images
+    { B: 1, H: 4, W: 131, C: 8, O: 8, K: 7, stride: 1, bias: true }, // strips of 64 pixels: two whole ones, one part
+    { B: 1, H: 2, W: 65, C: 4, O: 4, K: 3, stride: 1 },
     { B: 2, H: 5, W: 9, C: 5, O: 5, K: 3, stride: 1, bias: true }, // channels not a multiple of 4
     { B: 2, H: 5, W: 3, C: 6, O: 12, K: 3, stride: 1 }, // two outputs per input, quads that share a word pair
     { B: 1, H: 2, W: 3, C: 4, O: 4, K: 7, stride: 1, bias: true }, // map smaller than the kernel

@@ -54,11 +54,23 @@ const half4 = defineKernel({
   buffers: BUFFERS,
   params: QUAD_PARAMS,
   overrides: ["HAS_BIAS", "GELU"],
-  constants: ["KERNEL", "STRIDE", "MULTIPLIER", "ROWS"],
+  constants: ["KERNEL", "STRIDE", "MULTIPLIER"],
+});
+
+const walk = defineKernel({
+  name: "depthwise_conv2d_walk",
+  source: new URL("../shaders/depthwise_conv2d_walk.wgsl", import.meta.url),
+  buffers: BUFFERS,
+  params: { height: "u32", width: "u32", quads: "u32", first: "u32", rows: "u32", x_row: "u32", y_row: "u32" },
+  overrides: ["HAS_BIAS"],
+  constants: ["KERNEL"],
 });
 
 const WORKGROUP_SIZE = 64;
 const PIXELS_PER_THREAD = 8;
+/** Of the shader that walks. */
+const ROWS = 2;
+const STRIP = 64;
 
 /** Which shader computes a depthwise convolution of `channels` to `outputs` channels; `half` when all data is f16. */
 export function pickDepthwise(channels: number, outputs: number, half: boolean): "scalar" | "vec4" | "half4" {
@@ -105,8 +117,8 @@ export function depthwiseConv2d(
   const bytes = { xRowBytes: W * C * element, yRowBytes: outWidth * O * element };
   const overrides = { HAS_BIAS: bias !== undefined, GELU: options.activation === "gelu" };
   const variant = pickDepthwise(C, O, x.dtype === "f16" && weight.dtype === "f16");
-  // Where loads are dear and registers are not.
-  const pairs = variant === "half4" && hasCpuLanes(x.gpu.adapter);
+  // Where loads are dear.
+  const mayWalk = variant === "half4" && O === C && stride === 1 && !overrides.GELU && hasCpuLanes(x.gpu.adapter);
   for (const band of rowBands({ ...sizes, ...bytes }, x.gpu.maxBindingBytes)) {
     const { first, rows } = band;
     const tensors = { x: viewRows(x, band.x), weight, bias, y: viewRows(y, band.y) };
@@ -115,18 +127,17 @@ export function depthwiseConv2d(
     if (variant === "scalar") {
       const workgroups = Math.ceil((rows * outWidth * O) / WORKGROUP_SIZE);
       scalar.run(tensors, { ...map, channels: C, outputs: O, stride, kernel: K }, { workgroups, overrides });
+    } else if (mayWalk && [first, rows, H].every((n) => n % ROWS === 0)) {
+      const workgroups = Math.ceil(((rows / ROWS) * Math.ceil(W / STRIP) * (C / 4)) / WORKGROUP_SIZE);
+      const params = { height: H, width: W, quads: C / 4, ...where };
+      walk.run(tensors, params, { workgroups, overrides: { HAS_BIAS: overrides.HAS_BIAS }, constants: { KERNEL: K } });
     } else {
-      const paired = pairs && stride === 1 && [first, rows, outHeight].every((n) => n % 2 === 0);
-      const rowsPerThread = paired ? 2 : 1;
-      const threads = (rows / rowsPerThread) * Math.ceil(outWidth / PIXELS_PER_THREAD) * (O / 4);
+      const threads = rows * Math.ceil(outWidth / PIXELS_PER_THREAD) * (O / 4);
       const workgroups = Math.ceil(threads / WORKGROUP_SIZE);
       const params = { ...map, quads: O / 4 };
       const constants = { KERNEL: K, STRIDE: stride };
       if (variant === "vec4") vec4.run(tensors, params, { workgroups, overrides, constants });
-      else {
-        const more = { MULTIPLIER: O / C, ROWS: rowsPerThread };
-        half4.run(tensors, params, { workgroups, overrides, constants: { ...constants, ...more } });
-      }
+      else half4.run(tensors, params, { workgroups, overrides, constants: { ...constants, MULTIPLIER: O / C } });
     }
   }
   return y;

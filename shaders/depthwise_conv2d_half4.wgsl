@@ -3,8 +3,7 @@
 // As depthwise_conv2d_vec4.wgsl, for f16 input and weights, and also for multiplier 2.
 //
 // Words of two f16 are loaded and widened: software adapters load every 16-bit element by itself, which takes twice as
-// long. One thread computes 8 neighbouring pixels in each of ROWS output rows, for 4 output channels. It walks down the input
-// rows below them; with stride 1 the weights that one output row just used are those of the next, so all are loaded once.
+// long. One thread computes 8 neighbouring pixels for 4 output channels, and walks down the input rows below them.
 
 override HAS_BIAS: bool = false;
 override GELU: bool = false;
@@ -19,7 +18,7 @@ struct Params {
   quads: u32,       // O / 4
   out_height: u32,  // ⌈H / stride⌉
   out_width: u32,   // ⌈W / stride⌉
-  first: u32,       // first output row of this run, counted over all images; like H' and rows, a multiple of ROWS
+  first: u32,       // first output row of this run, counted over all images
   rows: u32,        // output rows of this run
   x_row: u32,       // row at which the view `x` starts
   y_row: u32,       // row at which the view `y` starts
@@ -61,47 +60,37 @@ fn main(
   let index = (group.y * groups.x + group.x) * 64 + thread;
   let quad = index % params.quads;
   let tile = index / params.quads % tiles;
-  let row = index / params.quads / tiles * ROWS;
+  let row = index / params.quads / tiles;
   if (row >= params.rows) { return; }
 
   let image_row = (params.first + row) / params.out_height * params.height;
   let top = i32((params.first + row) % params.out_height * STRIDE) - PADDING;
   let left = i32(tile * PIXELS * STRIDE) - PADDING;
 
-  var sums: array<array<vec4f, PIXELS>, ROWS>;
-  var w: array<array<vec4f, KERNEL>, ROWS>;  // of the kernel row that meets the input row, for each output row
-  let start = select(0, max(0, -top), ROWS == 1);
-  for (var ky = start; ky < min(i32(KERNEL + ROWS - 1), i32(params.height) - top); ky++) {
-    for (var r = ROWS - 1; r > 0; r--) { w[r] = w[r - 1]; }
-    for (var kx = 0u; kx < KERNEL; kx++) {
-      let weights = widen(weight[(min(u32(ky), KERNEL - 1) * KERNEL + kx) * params.quads + quad]);
-      w[0][kx] = select(vec4f(0), weights, ky < i32(KERNEL));
-    }
-    let iy = top + ky;
-    let line = (image_row + u32(max(iy, 0)) - params.x_row) * params.width;
+  var sums: array<vec4f, PIXELS>;
+  for (var ky = max(0, -top); ky < min(i32(KERNEL), i32(params.height) - top); ky++) {
+    var w: array<vec4f, KERNEL>;
+    for (var kx = 0u; kx < KERNEL; kx++) { w[kx] = widen(weight[(u32(ky) * KERNEL + kx) * params.quads + quad]); }
+    let line = (image_row + u32(top + ky) - params.x_row) * params.width;
     var values: array<vec4f, COLUMNS>;
     for (var i = 0u; i < COLUMNS; i++) {
       let ix = left + i32(i);
       let column = clamp(ix, 0, i32(params.width) - 1);
-      values[i] = select(vec4f(0), load((line + u32(column)) * params.quads + quad), ix == column && iy >= 0);
+      values[i] = select(vec4f(0), load((line + u32(column)) * params.quads + quad), ix == column);
     }
-    for (var r = 0u; r < ROWS; r++) {
-      for (var p = 0u; p < PIXELS; p++) {
-        for (var kx = 0u; kx < KERNEL; kx++) { sums[r][p] += values[p * STRIDE + kx] * w[r][kx]; }
-      }
+    for (var p = 0u; p < PIXELS; p++) {
+      for (var kx = 0u; kx < KERNEL; kx++) { sums[p] += values[p * STRIDE + kx] * w[kx]; }
     }
   }
 
   var offset = vec4f(0);
   if (HAS_BIAS) { offset = vec4f(bias[quad]); }
-  for (var r = 0u; r < ROWS; r++) {
-    let y_line = (params.first + row + r - params.y_row) * params.out_width;
-    for (var p = 0u; p < PIXELS; p++) {
-      let ox = tile * PIXELS + p;
-      if (ox >= params.out_width) { break; }
-      var value = sums[r][p] + offset;
-      if (GELU) { value = gelu(value); }
-      y[(y_line + ox) * params.quads + quad] = vec4<y_t>(value);
-    }
+  let y_line = (params.first + row - params.y_row) * params.out_width;
+  for (var p = 0u; p < PIXELS; p++) {
+    let ox = tile * PIXELS + p;
+    if (ox >= params.out_width) { break; }
+    var value = sums[p] + offset;
+    if (GELU) { value = gelu(value); }
+    y[(y_line + ox) * params.quads + quad] = vec4<y_t>(value);
   }
 }

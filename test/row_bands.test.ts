@@ -8,6 +8,7 @@ import { resizeBicubic } from "../kernels/resize.ts";
 import { type ConvRows, rowBands } from "../kernels/row_bands.ts";
 import { scaleBytes } from "../kernels/scale_bytes.ts";
 import { ShapeError } from "../src/errors.ts";
+import { toHalfArray } from "../src/tensor/half.ts";
 import type { Shape } from "../src/tensor/shape.ts";
 import { sizeOf } from "../src/tensor/shape.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
@@ -39,12 +40,10 @@ async function inBothWays(bytes: number, body: () => Tensor) {
   return { whole, parts, runs };
 }
 
-const wave = (shape: Shape): Tensor =>
-  gpu.upload(
-    shape,
-    "f32",
-    Float32Array.from({ length: sizeOf(shape) }, (_, i) => Math.sin(i * 1.7) + (i % 13)),
-  );
+function wave(shape: Shape, dtype: "f32" | "f16" = "f32"): Tensor {
+  const data = Float32Array.from({ length: sizeOf(shape) }, (_, i) => Math.sin(i * 1.7) + (i % 13));
+  return gpu.upload(shape, dtype, dtype === "f16" ? toHalfArray(data) : data);
+}
 
 const conv: ConvRows = {
   images: 2,
@@ -102,6 +101,15 @@ for (const [C, O, K, stride] of [
     assert.deepEqual(parts, whole);
   });
 }
+
+test("depthwise_conv2d of halves, in pairs of rows where the GPU is a CPU", { skip: !gpu.adapter.f16 }, async () => {
+  const { whole, parts, runs } = await inBothWays(32768, () =>
+    depthwiseConv2d(wave([2, 38, 70, 8], "f16"), wave([7, 7, 8], "f16"), { bias: wave([8]), stride: 1 }),
+  );
+  assert.equal(runs[0], 1);
+  assert.ok(runs[1]! > 2);
+  assert.deepEqual(parts, whole);
+});
 
 test("im2col in bands equals the whole", async () => {
   const { whole, parts, runs } = await inBothWays(16384, () =>
