@@ -54,7 +54,7 @@ const half4 = defineKernel({
   buffers: BUFFERS,
   params: QUAD_PARAMS,
   overrides: ["HAS_BIAS", "GELU"],
-  constants: ["KERNEL", "STRIDE", "MULTIPLIER"],
+  constants: ["KERNEL", "STRIDE", "MULTIPLIER", "CPU"],
 });
 
 const walk = defineKernel({
@@ -117,8 +117,9 @@ export function depthwiseConv2d(
   const bytes = { xRowBytes: W * C * element, yRowBytes: outWidth * O * element };
   const overrides = { HAS_BIAS: bias !== undefined, GELU: options.activation === "gelu" };
   const variant = pickDepthwise(C, O, x.dtype === "f16" && weight.dtype === "f16");
+  const onCpu = hasCpuLanes(x.gpu.adapter);
   // Where loads are dear.
-  const mayWalk = variant === "half4" && O === C && stride === 1 && !overrides.GELU && hasCpuLanes(x.gpu.adapter);
+  const mayWalk = onCpu && variant === "half4" && O === C && stride === 1 && !overrides.GELU;
   for (const band of rowBands({ ...sizes, ...bytes }, x.gpu.maxBindingBytes)) {
     const { first, rows } = band;
     const tensors = { x: viewRows(x, band.x), weight, bias, y: viewRows(y, band.y) };
@@ -137,7 +138,10 @@ export function depthwiseConv2d(
       const params = { ...map, quads: O / 4 };
       const constants = { KERNEL: K, STRIDE: stride };
       if (variant === "vec4") vec4.run(tensors, params, { workgroups, overrides, constants });
-      else half4.run(tensors, params, { workgroups, overrides, constants: { ...constants, MULTIPLIER: O / C } });
+      else {
+        const more = { MULTIPLIER: O / C, CPU: onCpu ? 1 : 0 };
+        half4.run(tensors, params, { workgroups, overrides, constants: { ...constants, ...more } });
+      }
     }
   }
   return y;

@@ -86,11 +86,14 @@ fn main(
   var offset = vec4f(0);
   if (HAS_BIAS) { offset = vec4f(bias[quad]); }
   let y_line = (params.first + row - params.y_row) * params.out_width;
-  for (var p = 0u; p < PIXELS; p++) {
-    let ox = tile * PIXELS + p;
-    if (ox >= params.out_width) { break; }
-    var value = sums[p] + offset;
+  let all = sums;
+  let column = tile * PIXELS;
+  let count = select(PIXELS, params.out_width - column, params.out_width < column + PIXELS);
+  // CPUs' compilers unroll what has a bound, and take twice as long; GPUs' would keep the sums in memory.
+  for (var p = 0u; p < select(PIXELS, count, CPU == 1); p++) {
+    if (p >= count) { break; }
+    var value = all[p] + offset;
     if (GELU) { value = gelu(value); }
-    y[(y_line + ox) * params.quads + quad] = vec4<y_t>(value);
+    y[(y_line + column + p) * params.quads + quad] = vec4<y_t>(value);
   }
 }

@@ -109,9 +109,10 @@ fn main(
     sum7 += multiply(subgroupBroadcast(v.a, 7), a) + multiply(subgroupBroadcast(v.b, 7), b);
   }
   let sums = array(sum0, sum1, sum2, sum3, sum4, sum5, sum6, sum7);
-  // One loop, since compilers would unroll two, and take four times as long.
-  for (var i = 0u; i < 32; i++) {
+  // One loop, of a count that compilers see no bound of: they would unroll it, and take four times as long.
+  let count = 4 * select(8u, params.rows - row, params.rows < row + 8);
+  for (var i = 0u; i < count; i++) {
     let at = vec2u(row + i / 4, column + i % 4 * LANES);
-    if (at.x < params.rows && at.y < params.outputs) { finish(at.x, at.y, sums[i / 4][i % 4]); }
+    if (at.y < params.outputs) { finish(at.x, at.y, sums[i / 4][i % 4]); }
   }
 }
