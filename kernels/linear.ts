@@ -216,16 +216,16 @@ export function denseSwiglu(
   const { O } = weight.dims("O inputs");
   expectShape("linear: weight", weight, [O, C]);
   const chosen = variant ?? choose(input, T, weight, { norm });
-  const divisor = isTeam(chosen) ? 2 : chosen === "lanes_tall" ? 2 * QUAD : Number.POSITIVE_INFINITY;
+  if (!isTeam(chosen) && chosen !== "lanes_tall") return undefined;
   const largest = Math.max(weight.bytes, input.bytes, T * (O / 2) * BYTES[input.dtype]);
-  if (O % divisor !== 0 || largest > gpu.maxBindingBytes) return undefined;
+  if (O % (isTeam(chosen) ? 2 : 2 * QUAD) !== 0 || largest > gpu.maxBindingBytes) return undefined;
   const y = input.like([T, O / 2]);
   const tensors = { weight, bias: undefined, scale: undefined, residual: undefined, y };
   if (isTeam(chosen)) {
     linearTeam(chosen, { ...tensors, x: input, norm: norm?.weight }, { eps: norm?.eps, swiglu: true });
   } else {
     const x = norm ? normedFor(chosen, input, weight, norm) : input;
-    launch("lanes_tall", { ...tensors, x }, { swiglu: true });
+    launch(chosen, { ...tensors, x }, { swiglu: true });
   }
   return y;
 }

@@ -163,7 +163,7 @@ export function linearQuantizedBy(
   const flat = { x: x.reshape([rows, C]), y: y.reshape([rows, O]), residual: residual?.reshape([rows, O]) };
   const run = (tensors: Tensors, slice: QuantizedTensor, first: number): void => {
     if (variant === "dot") linearQuantizedDot(slice, tensors, first);
-    else if (!isQuantizedTeam(variant)) launch(variant, tensors, slice, first);
+    else if (!isQuantizedTeam(variant)) launch(variant, tensors, slice, { first });
     else linearQuantizedTeam(variant, slice, { ...tensors, norm: norm?.weight }, { first, eps: norm?.eps });
   };
   const { codes, scales } = weight;
@@ -197,7 +197,7 @@ export function fusedSwiglu(
   variant?: QuantizedVariant,
 ): Tensor | undefined {
   const { gpu } = input;
-  const { T, C } = input.dims("T C");
+  const { T } = input.dims("T C");
   const [O, inputs] = weight.shape;
   expectShape("linear: x", input, [T, inputs]);
   const chosen = served(variant ?? choose(input, T, weight, { norm }), input);
@@ -205,27 +205,13 @@ export function fusedSwiglu(
   const largest = Math.max(weight.codes.bytes, weight.scales.bytes, input.bytes, T * (O / 2) * BYTES[input.dtype]);
   if (!isServed || largest > gpu.maxBindingBytes || O % (2 * BLOCK) !== 0) return undefined;
   const y = input.like([T, O / 2]);
+  const tensors = { bias: undefined, residual: undefined, y };
   if (isQuantizedTeam(chosen)) {
-    const tensors = { x: input, norm: norm?.weight, bias: undefined, residual: undefined, y };
-    linearQuantizedTeam(chosen, weight, tensors, { eps: norm?.eps, swiglu: true });
-    return y;
-  }
-  const x = norm ? normedFor(chosen, input, norm) : input;
-  const { codes, scales, format } = weight;
-  const tensors = { x, codes, scales, bias: undefined, residual: undefined, y };
-  const params = { rows: T, inputs: C, outputs: O, first: 0, stride: O / 2, groups: 2 * Math.ceil(C / GROUP / 2) };
-  const overrides = { FORMAT: FORMATS[format], SWIGLU: true };
-  const LANES = cpuLanes(gpu.adapter);
-  const across = Math.ceil(O / (4 * LANES));
-  if (chosen === "lanes_row") {
-    lanesRow.run(tensors, params, { workgroups: across, overrides, constants: { LANES, VECTORS: C / 4 } });
-  } else if (chosen === "lanes" || chosen === "lanes_tall") {
-    const workgroups = across * Math.ceil(T / LANES_ROWS[chosen]);
-    const more = { ...overrides, TALL: chosen === "lanes_tall", X_F16: x.dtype === "f16" };
-    lanes.run(tensors, params, { workgroups, overrides: more, constants: { LANES } });
+    const team = { ...tensors, x: input, norm: norm?.weight };
+    linearQuantizedTeam(chosen, weight, team, { eps: norm?.eps, swiglu: true });
   } else {
-    const workgroups = (T * O) / (2 * BLOCK);
-    row.run(tensors, params, { workgroups, overrides: { WORKGROUP_SIZE: ROW_SIZES[chosen], ...overrides } });
+    const x = norm ? normedFor(chosen, input, norm) : input;
+    launch(chosen, { ...tensors, x }, weight, { swiglu: true });
   }
   return y;
 }
@@ -266,12 +252,18 @@ interface Tensors {
   readonly y: Tensor;
 }
 
-/** One dispatch; `first` is the output that the weight's first row belongs to. */
+interface Launch {
+  /** The output that the weight's first row belongs to. Default 0 */
+  readonly first?: number;
+  /** Gates and ups, of variants that are gating: the result is `swiglu` of them. */
+  readonly swiglu?: boolean;
+}
+
 function launch(
   variant: Exclude<QuantizedVariant, QuantizedTeamVariant | "dot">,
   tensors: Tensors,
   weight: QuantizedTensor,
-  first: number,
+  { first = 0, swiglu = false }: Launch,
 ): void {
   const { codes, scales, format } = weight;
   const [outputs, inputs] = weight.shape;
@@ -289,10 +281,11 @@ function launch(
     HAS_BIAS: tensors.bias !== undefined,
     HAS_RESIDUAL: tensors.residual !== undefined,
   };
+  const gating = { ...overrides, SWIGLU: swiglu };
   const all = { ...tensors, codes, scales };
   if (variant === "row" || variant === "row_32" || variant === "row_256") {
-    const sized = { WORKGROUP_SIZE: ROW_SIZES[variant], ...overrides };
-    row.run(all, params, { workgroups: rows * Math.ceil(outputs / BLOCK), overrides: sized });
+    const workgroups = rows * Math.ceil(outputs / (swiglu ? 2 * BLOCK : BLOCK));
+    row.run(all, params, { workgroups, overrides: { WORKGROUP_SIZE: ROW_SIZES[variant], ...gating } });
   } else if (isMatrix(variant)) {
     linearQuantizedMatrix(variant, tensors, weight, first);
   } else if (variant === "tile") {
@@ -301,10 +294,11 @@ function launch(
     const LANES = cpuLanes(tensors.x.gpu.adapter);
     const across = Math.ceil(outputs / (4 * LANES));
     if (variant === "lanes_row") {
-      lanesRow.run(all, params, { workgroups: across, overrides, constants: { LANES, VECTORS: inputs / 4 } });
+      const constants = { LANES, VECTORS: inputs / 4 };
+      lanesRow.run(all, params, { workgroups: across, overrides: gating, constants });
     } else {
       const workgroups = across * Math.ceil(rows / LANES_ROWS[variant]);
-      const more = { ...overrides, TALL: variant === "lanes_tall", X_F16: tensors.x.dtype === "f16" };
+      const more = { ...gating, TALL: variant === "lanes_tall", X_F16: tensors.x.dtype === "f16" };
       lanes.run(all, params, { workgroups, overrides: more, constants: { LANES } });
     }
   }
