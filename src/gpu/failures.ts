@@ -1,8 +1,15 @@
 import { DeviceLostError, GpuError } from "../errors.ts";
 
-/** Remembers what a device reports after the call that caused it has returned, for the next call to throw. */
+/**
+ * Remembers what a device reports after the call that caused it has returned: for the next call to throw, and for all that wait
+ * for the device meanwhile, since any of them may be the one whose work it was.
+ */
 export class Failures {
+  /** Failures so far. */
+  count = 0;
+  /** Until it has been thrown. */
   #failure: GpuError | null = null;
+  #last: GpuError | null = null;
   #closed = false;
 
   constructor(device: GPUDevice | null) {
@@ -12,13 +19,13 @@ export class Failures {
       const { error } = event;
       const memory = error.constructor.name === "GPUOutOfMemoryError";
       const reason = error.message.split("\n - While")[0]?.trim();
-      this.#failure ??= new GpuError(`${memory ? "the GPU is out of memory" : "the GPU refused a command"}: ${reason}`);
+      this.#add(new GpuError(`${memory ? "the GPU is out of memory" : "the GPU refused a command"}: ${reason}`));
     };
     void device.lost.then(({ reason, message }) => {
       if (this.#closed) return;
-      this.#failure = new DeviceLostError(`the GPU device was lost (${reason ?? "unknown"}): ${message}`, {
-        hint: "Load the model again; if it happens repeatedly, use a smaller image or model, or update the driver.",
-      });
+      const hint =
+        "Load the model again; if it happens repeatedly, use a smaller image or model, or update the driver.";
+      this.#add(new DeviceLostError(`the GPU device was lost (${reason ?? "unknown"}): ${message}`, { hint }));
     });
   }
 
@@ -27,11 +34,22 @@ export class Failures {
     this.#closed = true;
   }
 
-  /** What to throw, if anything. A lost device stays lost; after any other failure the device still works. */
-  take(): GpuError | null {
+  /**
+   * What to throw, if anything: what nobody has thrown yet, or the last of what came after the first `since` failures. A lost device
+   * stays lost; after any other failure the device still works.
+   */
+  take(since: number): GpuError | null {
     if (this.#closed) return new GpuError("this GPU device has been closed");
     const failure = this.#failure;
     if (!(failure instanceof DeviceLostError)) this.#failure = null;
-    return failure;
+    return failure ?? (this.count > since ? this.#last : null);
+  }
+
+  /** The first of those that nobody has heard of is the cause of the others; nothing outweighs a lost device. */
+  #add(failure: GpuError): void {
+    this.count++;
+    if (failure instanceof DeviceLostError) this.#failure = failure;
+    this.#failure ??= failure;
+    this.#last = this.#failure;
   }
 }

@@ -4,7 +4,7 @@ import { type Shape, showShape, sizeOf } from "../tensor/shape.ts";
 import { BYTES, type DType, Tensor } from "../tensor/tensor.ts";
 import { Choices } from "./choices.ts";
 import { type AdapterSummary, DRY_ADAPTER, type OpenDevice, openDevice } from "./device.ts";
-import { Failures } from "./failures.ts";
+import { Guard } from "./guard.ts";
 import { type Compiled, loadShaders } from "./kernel.ts";
 import { Memory, type MemoryUse } from "./memory.ts";
 import { Profiler } from "./profile.ts";
@@ -22,9 +22,10 @@ export type Recorder = (name: string, tensor: Tensor) => void;
  * A GPU device with its memory, pipelines and command stream. Nobody above it touches encoders, buffers or the queue.
  *
  * Operations run eagerly as far as the caller sees: shapes are checked at the call and one dispatch is appended to the
- * open compute pass. Nothing reaches the GPU before `flush`, `read` or `write`, so one forward pass is one submit.
+ * open compute pass, which `flush`, `read` and `write` submit. A GPU that has nothing to do gets the first runs earlier.
  *
- * Failures that the GPU reports late (validation, memory, a lost device) are thrown by the next call.
+ * Failures that the GPU reports late (validation, memory, a lost device) are thrown by the next call, and by every wait for the GPU
+ * that was on: all that overlaps fails, and nothing takes what was never computed for a result.
  */
 export class Gpu {
   readonly device: GPUDevice | null;
@@ -47,7 +48,7 @@ export class Gpu {
 
   readonly #stream: CommandStream | null;
   readonly #readback: Readback | null;
-  readonly #failures: Failures;
+  readonly #guard: Guard;
   readonly #memory: Memory;
   #compiling: Promise<void>[] | null = null;
 
@@ -63,7 +64,7 @@ export class Gpu {
     this.#readback = open && new Readback(open.device, open.wait);
     this.profiler = device && options.profile ? new Profiler(device) : null;
     this.#stream = device && new CommandStream(device, this.profiler, !this.adapter.software);
-    this.#failures = new Failures(device);
+    this.#guard = new Guard(device, this.#memory, this.#stream);
   }
 
   /**
@@ -91,6 +92,11 @@ export class Gpu {
     return this.#memory.use;
   }
 
+  /** Number of failures that the GPU has reported so far. */
+  get failures(): number {
+    return this.#guard.failures;
+  }
+
   /** Number of command buffers submitted so far. */
   get submits(): number {
     return this.#stream?.submits ?? 0;
@@ -102,7 +108,7 @@ export class Gpu {
 
   /** A new, uninitialised tensor. Made in a scope it dies with it; made outside it lives until `release`. */
   empty(shape: Shape, dtype: DType): Tensor {
-    this.#check();
+    this.#guard.check();
     const block = this.#memory.take(sizeOf(shape) * BYTES[dtype]);
     if (this.poison && block.buffer) {
       this.flush();
@@ -113,17 +119,21 @@ export class Gpu {
 
   /** Copies host data into a new tensor; `data` is padded to a multiple of 4 bytes when needed. */
   upload(shape: Shape, dtype: DType, data: ArrayBufferView<ArrayBuffer>): Tensor {
-    const tensor = this.empty(shape, dtype);
-    if (data.byteLength !== tensor.bytes) {
-      throw new GpuError(
-        `upload: expected ${tensor.bytes} bytes for ${dtype} ${showShape(shape)}, got ${data.byteLength}`,
-      );
+    const expected = sizeOf(shape) * BYTES[dtype];
+    if (data.byteLength !== expected) {
+      throw new GpuError(`upload: expected ${expected} bytes for ${dtype} ${showShape(shape)}, got ${data.byteLength}`);
     }
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     const words = bytes.length % 4 === 0 ? bytes : new Uint8Array(Math.ceil(bytes.length / 4) * 4);
     if (words !== bytes) words.set(bytes);
-    this.write(tensor, 0, words);
-    return tensor;
+    const tensor = this.empty(shape, dtype);
+    try {
+      this.write(tensor, 0, words);
+      return tensor;
+    } catch (error) {
+      this.release(tensor);
+      throw error;
+    }
   }
 
   /**
@@ -134,7 +144,7 @@ export class Gpu {
    */
   write(tensor: Tensor, byteOffset: number, bytes: Uint8Array<ArrayBuffer>): void {
     this.flush();
-    this.#check();
+    this.#guard.check();
     this.#stream?.spoil();
     if (tensor.block.buffer) this.device?.queue.writeBuffer(tensor.block.buffer, tensor.offset + byteOffset, bytes);
   }
@@ -230,7 +240,7 @@ export class Gpu {
     workgroups: readonly [number, number, number],
   ): void {
     if (this.isDry || !this.#stream) return;
-    this.#check();
+    this.#guard.check();
     this.#stream.dispatch(variant, tensors, packer, params, workgroups);
     this.dispatches++;
   }
@@ -254,7 +264,7 @@ export class Gpu {
 
   /** Encodes the runs of a tape, as they were but for the parameters that vary. */
   replay(tape: Tape, values: Readonly<Record<string, number>>): void {
-    this.#check();
+    this.#guard.check();
     this.#stream?.replay(tape, tape.parameters(values));
     this.dispatches += tape.runs.length;
   }
@@ -268,7 +278,7 @@ export class Gpu {
 
   /** Submits all recorded work. */
   flush(): void {
-    if (this.#stream) this.#check();
+    if (this.#stream) this.#guard.check();
     this.#stream?.submit();
   }
 
@@ -285,25 +295,26 @@ export class Gpu {
   }
 
   async readBytes(tensor: Tensor): Promise<ArrayBuffer> {
-    this.#check();
+    this.#guard.check();
     if (!this.#readback || !this.#stream || !tensor.block.buffer)
       throw new GpuError("read: this engine runs dry, it has no data");
-    const done = this.#readback.copy(this.#stream.encoder, tensor);
-    this.flush();
-    try {
-      return await this.#stream.idleAfter(done());
-    } catch (cause) {
-      this.#check();
-      throw new GpuError(`reading ${tensor.bytes} bytes back failed`, { cause });
-    }
+    const since = this.failures;
+    const copied = this.#readback.copy(this.#stream.encoder, tensor);
+    this.#stream.submit();
+    return this.#guard.wait(this.#stream.idleAfter(copied()), since, `reading ${tensor.bytes} bytes back`);
   }
 
-  /** Resolves when the GPU has done everything submitted so far; throws what went wrong since the last check. */
-  async settled(): Promise<void> {
-    this.flush();
-    const done = this.device?.queue.onSubmittedWorkDone();
-    if (done) await this.#stream?.idleAfter(this.#readback!.wait(done));
-    this.#check();
+  /**
+   * Submits recorded work. Resolves when the GPU has done everything submitted so far.
+   *
+   * @param since throws what went wrong after so many failures. Default: from now on
+   */
+  async settled(since = this.failures): Promise<void> {
+    this.#guard.check();
+    if (!this.device || !this.#stream || !this.#readback) return;
+    this.#stream.submit();
+    const done = this.#readback.wait(this.device.queue.onSubmittedWorkDone());
+    await this.#guard.wait(this.#stream.idleAfter(done), since, "waiting for the GPU");
   }
 
   /** Milliseconds that the GPU takes for the launches of `body`; see `timed`. */
@@ -313,14 +324,7 @@ export class Gpu {
 
   /** Destroys the device and all its memory. Safe to call twice. */
   close(): void {
-    this.#failures.close();
+    this.#guard.close();
     this.device?.destroy();
-  }
-
-  #check(): void {
-    const failure = this.#failures.take();
-    if (!failure) return;
-    this.#stream?.discard();
-    throw failure;
   }
 }

@@ -92,6 +92,23 @@ export class Memory {
     this.#pool.trim(maxFreeBytes);
   }
 
+  /** What to `prove` once the work that is submitted now has been done. */
+  get mark(): number {
+    return Pool.nextId;
+  }
+
+  /** See `Pool.prove`. */
+  prove(mark: number): void {
+    this.#pool.prove(mark);
+    this.#reserved.prove(mark);
+  }
+
+  /** See `Pool.distrust`. No command that has not been submitted may use what there is. */
+  distrust(): void {
+    this.#pool.distrust();
+    this.#reserved.distrust();
+  }
+
   #within(pool: Pool, body: () => void): void {
     const before = this.#current;
     this.#current = pool;

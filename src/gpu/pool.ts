@@ -11,6 +11,10 @@ export interface Block {
   readonly bytes: number;
   /** When it was last given back, in gives so far. */
   freed: number;
+  /** Whether it waits for whom it serves next. */
+  isFree: boolean;
+  /** False when the device may have refused to make it: then it serves nobody again. */
+  isSound: boolean;
 }
 
 /**
@@ -23,6 +27,10 @@ export class Pool {
   readonly #device: GPUDevice | null;
   readonly #maxBytes: number;
   readonly #free = new Map<number, Block[]>();
+  /** Blocks that no finished work has used yet: a device that is out of memory says so later. */
+  #young: Block[] = [];
+  /** Blocks that serve nobody again. Commands that are not submitted yet may use them. */
+  #doomed: Block[] = [];
   #gives = 0;
   static #nextId = 1;
   /** Bytes of all blocks that exist, in use or free. */
@@ -43,12 +51,19 @@ export class Pool {
   take(bytes: number): Block {
     const size = sizeClass(bytes);
     const block = this.#free.get(size)?.pop() ?? this.#create(size);
+    block.isFree = false;
     this.usedBytes += block.bytes;
     return block;
   }
 
   give(block: Block): void {
+    if (block.isFree) throw new GpuError("a tensor was released twice");
+    block.isFree = true;
     this.usedBytes -= block.bytes;
+    if (!block.isSound) {
+      this.#doomed.push(block);
+      return;
+    }
     block.freed = ++this.#gives;
     const stack = this.#free.get(block.bytes) ?? [];
     this.#free.set(block.bytes, stack);
@@ -60,14 +75,36 @@ export class Pool {
 
   /** Destroys free blocks, those that have lain longest first, until the rest fit. Commands that use them must have been submitted. */
   trim(maxFreeBytes: number): void {
+    for (const block of this.#doomed.splice(0)) this.#destroy(block);
     const oldest = [...this.#free.values()].flat().sort((a, b) => a.freed - b.freed);
     for (const block of oldest) {
       if (this.freeBytes <= maxFreeBytes) return;
-      block.buffer?.destroy();
-      this.allocatedBytes -= block.bytes;
       const stack = this.#free.get(block.bytes)!;
       stack.splice(stack.indexOf(block), 1);
+      this.#destroy(block);
     }
+  }
+
+  /** Learns that all work submitted before block `id` was made has been done, and nothing was refused. */
+  prove(id: number): void {
+    if (this.#young.length > 0) this.#young = this.#young.filter((block) => block.id >= id);
+    for (const block of this.#doomed.splice(0)) this.#destroy(block);
+  }
+
+  /** Learns that something was refused: of the blocks made since the last proof, none serves anybody again. */
+  distrust(): void {
+    for (const block of this.#young.splice(0)) {
+      block.isSound = false;
+      if (!block.isFree) continue;
+      const stack = this.#free.get(block.bytes)!;
+      stack.splice(stack.indexOf(block), 1);
+      this.#destroy(block);
+    }
+  }
+
+  /** What the next block will be called. */
+  static get nextId(): number {
+    return Pool.#nextId;
   }
 
   get freeBytes(): number {
@@ -88,7 +125,14 @@ export class Pool {
     this.allocatedBytes += bytes;
     this.peakBytes = Math.max(this.peakBytes, this.allocatedBytes);
     this.allocations++;
-    return { id: Pool.#nextId++, buffer, bytes, freed: 0 };
+    const block = { id: Pool.#nextId++, buffer, bytes, freed: 0, isFree: false, isSound: true };
+    if (buffer) this.#young.push(block);
+    return block;
+  }
+
+  #destroy({ buffer, bytes }: Block): void {
+    buffer?.destroy();
+    this.allocatedBytes -= bytes;
   }
 }
 

@@ -57,6 +57,11 @@ export class Profiler {
     this.#pending.push(this.#add(staging, this.#labels.splice(0)));
   }
 
+  /** Forgets the runs that are not submitted. */
+  discard(): void {
+    this.#labels.length = 0;
+  }
+
   async #add(staging: GPUBuffer, labels: readonly string[]): Promise<void> {
     await staging.mapAsync(GPUMapMode.READ);
     const stamps = new BigInt64Array(staging.getMappedRange().slice(0));

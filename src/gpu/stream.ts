@@ -117,8 +117,11 @@ export class CommandStream {
     return result;
   }
 
-  /** Forgets what was recorded. */
+  /** Forgets what was recorded, and what it was to bind. */
   discard(): void {
+    this.#tape?.spoil();
+    this.#profiler?.discard();
+    this.groups.clear();
     this.#encoder = null;
     this.#pass = null;
     this.#pipeline = null;

@@ -123,7 +123,7 @@ export class Generation implements Speaker {
       signal?.throwIfAborted();
       return token;
     } catch (error) {
-      if (error !== signal?.reason) this.sequence.cache.length = 0;
+      if (error !== signal?.reason) this.sequence.cache.free();
       throw error;
     }
   }
@@ -172,13 +172,19 @@ export class Generation implements Speaker {
       await this.sequence.read(features, (logits) => this.choose(logits), {
         part,
         signal,
-        onPart,
+        onPart: (tokens) => {
+          if (tokens === this.sequence.length) this.#expectChosen(); // before others can record anything
+          onPart?.(tokens);
+        },
         during: trace && ((record) => trace.during(record, only)),
       });
     } finally {
       eyes.release(features);
     }
-    this.#expect(this.sequence.cache.gpu.readU32(this.token).then(([token]) => token!));
     await looked;
+  }
+
+  #expectChosen(): void {
+    this.#expect(this.sequence.cache.gpu.readU32(this.token).then(([token]) => token!));
   }
 }

@@ -136,6 +136,7 @@ async function place(gpu: Gpu, parts: Parts, imageSize: number, options: Placing
     // The weights are gone: nothing may use them any more, and what came of using them is nobody else's failure.
     await warm.catch(() => undefined);
     await gpu.settled().catch(() => undefined);
+    for (const w of assembled.weights) w.release();
     throw error;
   }
 }

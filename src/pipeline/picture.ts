@@ -35,6 +35,8 @@ export class Picture implements Slot {
   readonly tokens: number;
   readonly #source: PictureSource;
   #square: Square | undefined;
+  /** Failures of the GPU before it resized the pixels: a later one may have been theirs. */
+  #failures = 0;
   #key: string | undefined;
 
   constructor(source: PictureSource, view: View, tokens: number) {
@@ -65,17 +67,20 @@ export class Picture implements Slot {
 
   async pixels(signal?: AbortSignal): Promise<Square> {
     signal?.throwIfAborted();
+    if (this.#square instanceof Tensor && this.#square.gpu.failures > this.#failures) this.dropPixels();
     if (this.#square) return this.#square;
     const square = await this.#source.load(signal);
-    this.#square ??= square;
-    if (this.#square !== square) free(square); // somebody else was faster
-    return this.#square;
+    if (this.#square)
+      free(square); // somebody else was faster
+    else this.hold(square);
+    return this.#square!;
   }
 
   /** Keeps pixels that were read along with others', until they are dropped. */
   hold(square: Square): void {
     this.dropPixels();
     this.#square = square;
+    if (square instanceof Tensor) this.#failures = square.gpu.failures;
   }
 
   dropPixels(): void {

@@ -115,14 +115,19 @@ export class Sampler {
     this.#vocabulary = vocabulary;
     this.#options = kernelOptions(options, vocabulary);
     this.#token = gpu.empty([1], "u32");
-    if (Object.keys(logitBias).length > 0)
-      this.#bias = gpu.upload([shape.columns], "f32", dense(logitBias, shape.columns));
-    if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0) {
-      const seen = new Uint32Array(shape.columns);
-      for (const id of shape.context) if (id < seen.length) seen[id] = IN_PROMPT;
-      this.#seen = gpu.upload([1, shape.columns], "u32", seen);
+    try {
+      if (Object.keys(logitBias).length > 0)
+        this.#bias = gpu.upload([shape.columns], "f32", dense(logitBias, shape.columns));
+      if (repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0) {
+        const seen = new Uint32Array(shape.columns);
+        for (const id of shape.context) if (id < seen.length) seen[id] = IN_PROMPT;
+        this.#seen = gpu.upload([1, shape.columns], "u32", seen);
+      }
+      if (logprobs !== undefined) this.#logprobs = gpu.empty([2, 1, 1 + logprobs], "f32");
+    } catch (error) {
+      this.free();
+      throw error;
     }
-    if (logprobs !== undefined) this.#logprobs = gpu.empty([2, 1, 1 + logprobs], "f32");
   }
 
   /**

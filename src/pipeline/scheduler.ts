@@ -146,15 +146,14 @@ export class Scheduler {
     const gpu = this.#gpu;
     const [first] = speakers as readonly [Speaker, ...Speaker[]];
     if (speakers.length === 1) return this.#recordAlone(first);
-    const tokens = gpu.empty([speakers.length], "u32");
-    gpu.scope(() => {
+    return gpu.scope(() => {
+      const tokens = gpu.empty([speakers.length], "u32");
       for (const [i, { token }] of speakers.entries()) gpu.copy(token, tokens.rows(i, i + 1));
       const logits = this.#logits(tokens, speakers); // [B, V]
       for (const [i, speaker] of speakers.entries()) speaker.choose(bindable(logits, i));
       for (const [i, { token }] of speakers.entries()) gpu.copy(token, tokens.rows(i, i + 1));
-      return undefined;
+      return tokens;
     });
-    return tokens;
   }
 
   /** The same for a single answer: the code below the tape runs at its first step, and when the cache has grown. */

@@ -55,13 +55,14 @@ export class Trace {
     for (const [name, copies] of this.#stages) {
       const [first] = copies;
       const data = new Float32Array(copies.reduce((sum, copy) => sum + copy.size, 0));
+      const rows = copies.reduce((sum, copy) => sum + (copy.shape[0] ?? 1), 0);
       let at = 0;
-      for (const copy of copies) {
+      for (let copy = copies[0]; copy; copy = copies[0]) {
         data.set(await this.#gpu.read(copy), at);
         at += copy.size;
+        copies.shift(); // before anything can fail: what is still listed is released by `discard`
         this.#gpu.release(copy);
       }
-      const rows = copies.reduce((sum, copy) => sum + (copy.shape[0] ?? 1), 0);
       const shape = [rows, ...first!.shape.slice(1)];
       result[name] = shape.length === 4 ? channelsFirst(shape, data) : { shape, data };
     }

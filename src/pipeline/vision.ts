@@ -93,8 +93,9 @@ export class Vision {
       await seen;
       signal?.throwIfAborted();
       const batch = unseen.splice(0, this.#batchOf(unseen));
-      for (const [key, tokens] of await this.#encode(batch, options)) found.set(key, this.cache.add(key, tokens));
-      seen = this.#gpu.settled().then(
+      const { results, settled } = await this.#encode(batch, options);
+      for (const [key, tokens] of results) found.set(key, this.cache.add(key, tokens));
+      seen = settled.then(
         () => onSeen?.(found.size),
         (error: unknown) => {
           for (const { key } of batch) this.cache.forget(key);
@@ -116,10 +117,11 @@ export class Vision {
     return Math.max(1, Math.min(MAX_BATCH, alike, Math.floor(this.#gpu.maxBindingBytes / bytes)));
   }
 
-  /** Pictures of one view → their tokens [N, D], each in memory of its own. */
-  async #encode(batch: readonly Picture[], { signal, during = run }: SeeOptions): Promise<[string, Tensor][]> {
+  /** Pictures of one view → their tokens [N, D], each in memory of its own, and when they have been computed. */
+  async #encode(batch: readonly Picture[], { signal, during = run }: SeeOptions): Promise<Encoded> {
     const { view } = batch[0]!;
     const { side } = view;
+    const { failures } = this.#gpu; // a later one may be that of pixels which the GPU resizes
     const squares: Square[] = [];
     for (const picture of batch) squares.push(await picture.pixels(signal));
     signal?.throwIfAborted();
@@ -137,11 +139,20 @@ export class Vision {
           return undefined;
         });
       });
+    } catch (error) {
+      for (const [, tokens] of results) this.#gpu.release(tokens);
+      throw error;
     } finally {
       this.#gpu.release(input);
     }
-    return results;
+    // In one go with the recording: a failure of others would discard what is not yet submitted.
+    return { results, settled: this.#gpu.settled(failures) };
   }
+}
+
+interface Encoded {
+  readonly results: readonly [key: string, tokens: Tensor][];
+  readonly settled: Promise<void>;
 }
 
 const run = (record: () => void): void => record();

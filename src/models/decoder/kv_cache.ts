@@ -26,7 +26,7 @@ export class KvCache {
   readonly #limit: number;
   readonly #count: number;
   #capacity = 0;
-  #layers: readonly LayerCache[] = [];
+  readonly #layers: LayerCache[] = [];
 
   /**
    * @param capacity tokens there is room for at once; 0 takes no memory
@@ -38,7 +38,13 @@ export class KvCache {
     this.#dtype = dtype;
     this.#limit = KvCache.limit(gpu, config, dtype);
     this.#count = config.layers;
-    if (capacity > 0) this.#resize(capacity);
+    if (capacity === 0) return;
+    try {
+      this.#resize(capacity);
+    } catch (error) {
+      this.free();
+      throw error;
+    }
   }
 
   /** Tokens that one cache can hold at most: the model's positions, or what the adapter can bind. */
@@ -77,24 +83,35 @@ export class KvCache {
       this.gpu.release(keys);
       this.gpu.release(values);
     }
-    this.#layers = [];
+    this.#layers.length = 0;
     this.#capacity = 0;
     this.length = 0;
   }
 
+  /** Should memory end midway, every layer still has all it had, and room for as many tokens. */
   #resize(capacity: number): void {
-    this.#layers = Array.from({ length: this.#count }, (_, i) => ({
-      keys: this.#moved(this.#layers[i]?.keys, capacity),
-      values: this.#moved(this.#layers[i]?.values, capacity),
-    }));
+    for (let i = 0; i < this.#count; i++) {
+      const before = this.#layers[i];
+      const keys = this.gpu.empty([capacity, this.#width], this.#dtype);
+      this.#layers[i] = { keys, values: this.#valuesBeside(keys) };
+      if (before) this.#move(before, this.#layers[i]!);
+    }
     this.#capacity = capacity;
   }
 
-  #moved(from: Tensor | undefined, capacity: number): Tensor {
-    const to = this.gpu.empty([capacity, this.#width], this.#dtype);
-    if (!from) return to;
-    if (this.length > 0) this.gpu.copy(from.rows(0, this.length), to);
-    this.gpu.release(from);
-    return to;
+  #valuesBeside(keys: Tensor): Tensor {
+    try {
+      return keys.like(keys.shape);
+    } catch (error) {
+      this.gpu.release(keys);
+      throw error;
+    }
+  }
+
+  #move(from: LayerCache, to: LayerCache): void {
+    for (const part of ["keys", "values"] as const) {
+      if (this.length > 0) this.gpu.copy(from[part].rows(0, this.length), to[part]);
+      this.gpu.release(from[part]);
+    }
   }
 }

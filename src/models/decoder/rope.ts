@@ -30,7 +30,7 @@ export class RopeTables {
   table(length: number): Tensor {
     const regime = this.regime(length);
     const known = this.#tables.get(regime);
-    if (known && known.shape[0]! >= length) return known;
+    if (known?.block.isSound && known.shape[0]! >= length) return known;
     const { rotaryDim, ropeTheta: theta, longRope } = this.#config;
     const positions = Math.max(MIN_POSITIONS, 2 ** Math.ceil(Math.log2(length)));
     const factors = longRope?.[regime];
