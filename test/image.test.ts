@@ -48,6 +48,16 @@ describe("decoding equals Pillow", () => {
     assert.deepEqual((await decode(bare)).data, data);
   });
 
+  test("CMYK of more pixels than its decoder takes is refused for what it is", async () => {
+    const file = Uint8Array.from(picture("cmyk.jpg"));
+    const frame = file.findIndex((byte, i) => byte === 0xff && (file[i + 1] === 0xc0 || file[i + 1] === 0xc2));
+    new DataView(file.buffer).setUint32(frame + 5, (8000 << 16) | 9000);
+    await assert.rejects(
+      decode(file),
+      (error) => error instanceof ImageError && /CMYK.*40 million/.test(error.message),
+    );
+  });
+
   test("alpha is dropped, not composited", async () => {
     const { png, rgb } = casesOf("convert_rgb")[0]!;
     assert.deepEqual(await decode(golden(String(png))), pixelsOf(rgb));

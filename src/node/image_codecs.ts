@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import createJpegDecoder from "@jsquash/jpeg/codec/dec/mozjpeg_dec.js";
 import createWebpDecoder from "@jsquash/webp/codec/dec/webp_dec.js";
+import { ImageError } from "../errors.ts";
 import type { CodecPixels, CodecRequest, Codecs } from "../image/decode.ts";
 import { type EmscriptenDecoder, WasmDecoder } from "../image/wasm_decoder.ts";
 import { NativeJpeg } from "./native_jpeg.ts";
@@ -38,6 +39,9 @@ const jpegFile = "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm";
 const jpeg = wasmDecoder(createJpegDecoder as unknown as Factory, jpegFile, [turnByExif]);
 const webp = wasmDecoder(createWebpDecoder as unknown as Factory, "@jsquash/webp/codec/dec/webp_dec.wasm");
 
+/** What jpeg-js decodes, which keeps every coefficient as a number of 32 bits: over 2 GB at this size. */
+const CMYK_MEGAPIXELS = 40;
+
 /** The libjpeg that `nodeCodecs` asks first. */
 export const nativeJpeg = new NativeJpeg();
 
@@ -60,6 +64,18 @@ export const nodeCodecs: Codecs = codecsWith(nativeJpeg);
 async function decodeCmyk(bytes: Uint8Array): Promise<CodecPixels> {
   const { decode } = await import("jpeg-js");
   const options = { useTArray: true, formatAsRGBA: false, tolerantDecoding: false } as const;
-  const { width, height, data } = decode(bytes, { ...options, maxResolutionInMP: 64, maxMemoryUsageInMB: 2048 });
-  return { width, height, channels: 3, data };
+  const limits = { maxResolutionInMP: CMYK_MEGAPIXELS, maxMemoryUsageInMB: 2048 };
+  try {
+    const { width, height, data } = decode(bytes, { ...options, ...limits });
+    return { width, height, channels: 3, data };
+  } catch (cause) {
+    if (!(cause instanceof Error && cause.message.includes("limit exceeded"))) throw cause;
+    throw new ImageError(
+      `image: CMYK JPEG: expected at most ${CMYK_MEGAPIXELS} million pixels, in as many scans as usual`,
+      {
+        hint: "save the picture in RGB, or make it smaller",
+        cause,
+      },
+    );
+  }
 }
