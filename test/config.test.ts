@@ -2,13 +2,17 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { ConfigError, FastVLMError } from "../src/errors.ts";
+import { ConfigError, FastVLMError, WeightError } from "../src/errors.ts";
+import { Gpu } from "../src/gpu/gpu.ts";
 import { connectorConfig } from "../src/models/connector_config.ts";
 import { decoderConfig } from "../src/models/decoder/config.ts";
 import { FASTVITHD, fastvithdConfig } from "../src/models/fastvithd/config.ts";
+import { nodeFolder } from "../src/node/folder.ts";
+import { assemble, openParts } from "../src/pipeline/assemble.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import { memoryFolder } from "../weights/folder.ts";
 import { identify } from "../weights/formats.ts";
+import { encodeSafetensors } from "../weights/safetensors.ts";
 import { mutate, randomFrom } from "./mutate.ts";
 
 const MODELS = fileURLToPath(new URL("./golden/models/", import.meta.url));
@@ -174,7 +178,7 @@ describe("connector configuration", () => {
       depth: 3,
       enhancer: false,
     });
-    assert.equal(read({ model_type: "llava_qwen2", mm_projector_type: "identity" }).depth, 0);
+    assert.equal(connectorConfig({ model_type: "llava_qwen2" }, 3072, 896, 3).depth, 3);
     const seed = { model_type: "fastvlm_phi4", mm_projector_type: "linear" };
     assert.deepEqual(read(seed), { ...sizes, depth: 1, pool: [16, 16], enhancer: true });
     assert.deepEqual(read({ ...seed, mm_adaptive_pool: [3, 4], mm_feature_enhancer: null }), {
@@ -189,12 +193,89 @@ describe("connector configuration", () => {
     const llava = { model_type: "llava_qwen2" };
     refuses(() => read({ ...llava, mm_projector_type: "ldpnet" }), /mm_projector_type/);
     refuses(() => read({ ...llava, mm_projector_type: "mlp0x_gelu" }), /mm_projector_type/);
+    refuses(() => read({ ...llava, mm_projector_type: "identity" }), /mm_projector_type/);
     refuses(() => read({ ...llava, mm_patch_merge_type: "spatial_unpad" }), /mm_patch_merge_type/);
     refuses(() => read({ ...llava, mm_hidden_size: 1024 }), /mm_hidden_size: expected 3072/);
     refuses(() => read({ model_type: "fast_vlm", projector_hidden_act: "relu" }), /projector_hidden_act/);
     refuses(() => read({ model_type: "fast_vlm", multimodal_projector_bias: false }), /multimodal_projector_bias/);
     refuses(() => read({ model_type: "fastvlm_phi4", mm_adaptive_pool: [0, 4] }), /mm_adaptive_pool/);
     refuses(() => read({ model_type: "fastvlm_phi4", mm_feature_enhancer: "conv" }), /mm_feature_enhancer/);
+  });
+});
+
+describe("a connector whose tensors are not those that config.json says", () => {
+  /** A fixture without the tensors that `without` matches, and with other settings. */
+  const load = async (name: string, without: RegExp, settings: object = {}) => {
+    const whole = await openCheckpoint(await nodeFolder(MODELS + name));
+    const kept = [...whole.tensors.values()].filter((tensor) => !without.test(tensor.name));
+    const tensors = await Promise.all(
+      kept.map(async ({ name, dtype, shape }) => [name, { dtype, shape, data: await whole.bytes(name) }] as const),
+    );
+    const folder = memoryFolder({
+      "config.json": new TextEncoder().encode(JSON.stringify({ ...whole.config, ...settings })),
+      "model.safetensors": encodeSafetensors(Object.fromEntries(tensors)),
+    });
+    return assemble(Gpu.dry(), await openParts({ language: folder }), "f32");
+  };
+  const wrong: [what: string, model: string, without: RegExp, settings: object, message: RegExp][] = [
+    [
+      "half a projector",
+      "fastvlm_hf",
+      /linear_2/,
+      {},
+      /projector.*2 linear layers.*got 1: .*linear_2\.weight is not in/,
+    ],
+    ["the other half", "fastvlm_hf", /linear_1/, {}, /got 1: model\.multi_modal_projector\.linear_1\.weight is not in/],
+    ["half of Apple's", "fastvlm_llava", /projector\.2/, {}, /got 1: model\.mm_projector\.2\.weight is not in/],
+    [
+      "a layer too many",
+      "fastvlm_llava",
+      /^$/,
+      { mm_projector_type: "mlp1x_gelu" },
+      /expected 1 linear layers, by config.json, got 2: model\.mm_projector\.2\.weight has no place/,
+    ],
+    [
+      "one layer of three",
+      "fastvlm_phi4_seed",
+      /^$/,
+      { mm_projector_type: "mlp3x_gelu" },
+      /multi_modal_projector\.0\.weight is not in .*multi_modal_projector\.4\.weight is not in/,
+    ],
+    [
+      "no feature enhancer",
+      "fastvlm_phi4_seed",
+      /feature_enhancer/,
+      {},
+      /feature enhancer.*got 0: feature_enhancer\.0\.weight is not in .*feature_enhancer\.2\.weight is not in/,
+    ],
+    [
+      "half a feature enhancer",
+      "fastvlm_phi4_seed",
+      /enhancer\.0/,
+      {},
+      /got 1: model\.vision_tower\.feature_enhancer\.0\.weight is not in/,
+    ],
+    [
+      "a feature enhancer that is to be left out",
+      "fastvlm_phi4_seed",
+      /^$/,
+      { mm_feature_enhancer: null },
+      /feature enhancer.*expected 0 .*feature_enhancer\.0\.weight has no place/,
+    ],
+  ];
+  for (const [what, model, without, settings, message] of wrong) {
+    test(`is refused: ${what}`, async () => {
+      await assert.rejects(load(model, without, settings), (error: unknown) => {
+        assert.ok(error instanceof WeightError, String(error));
+        assert.match(error.message, message);
+        return true;
+      });
+    });
+  }
+
+  test("a feature enhancer that is left out, and a depth that goes without saying, are as good", async () => {
+    await load("fastvlm_phi4_seed", /feature_enhancer/, { mm_feature_enhancer: null });
+    await load("fastvlm_llava", /^$/, { mm_projector_type: undefined });
   });
 });
 

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { ContextError, FastVLM, FastVLMError, ImageError, InputError, type Result } from "../src/node.ts";
+import { ContextError, FastVLM, FastVLMError, ImageError, InputError, memoryFolder, type Result } from "../src/node.ts";
 import { leadOn } from "../src/pipeline/generation.ts";
 import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
 import { headerLength, parseHeader } from "../weights/safetensors.ts";
@@ -159,6 +160,23 @@ test("a model of parts answers as the whole does", async () => {
 test("a projector for another language model is refused", async () => {
   const parts = { vision: path("models/fastvlm_hf"), language: path("models/phi4_tiny") };
   await assert.rejects(FastVLM.load(parts), /expected 128, the language model's width/);
+});
+
+test("a configuration that promises an output head of its own, where there is none, is worth a warning", async () => {
+  const model = path("models/qwen2_tiny");
+  const files = Object.fromEntries(readdirSync(model).map((file) => [file, readFileSync(join(model, file))]));
+  for (const [tied, count] of [
+    [false, 1],
+    [true, 0],
+    [undefined, 0],
+  ] as const) {
+    const config = { ...JSON.parse(String(files["config.json"])), tie_word_embeddings: tied };
+    const folder = memoryFolder({ ...files, "config.json": Buffer.from(JSON.stringify(config)) });
+    const warnings: string[] = [];
+    using _ = await FastVLM.load(folder, { onWarning: (message) => void warnings.push(message) });
+    assert.equal(warnings.length, count);
+    if (count > 0) assert.match(warnings[0]!, /tie_word_embeddings: false, and lm_head\.weight is not in/);
+  }
 });
 
 test("inspect describes a checkpoint without reading its weights", async () => {

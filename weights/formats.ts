@@ -165,6 +165,19 @@ function findProjector(names: readonly string[]): string[] | undefined {
   return found.sort((a, b) => Number(a[2] ?? 0) - Number(b[2] ?? 0)).map(([name]) => name.slice(0, -".weight".length));
 }
 
+/** The modules that `depth` linear layers of a projector are, spelt as those that were found are. */
+export function projectorModules([first = ""]: readonly string[], depth: number): string[] {
+  const [, base, linear = "", place] = /^(.*?)(?:\.(linear_)?(\d+))?$/.exec(first)!;
+  if (place === undefined && depth === 1) return [first];
+  return Array.from({ length: depth }, (_, i) => `${base}.${linear}${linear ? i + 1 : 2 * i}`);
+}
+
+/** The same for the feature enhancer, which has two. */
+export function enhancerModules([first = "feature_enhancer.0"]: readonly string[]): string[] {
+  const base = first.replace(/\.\d+$/, "");
+  return [`${base}.0`, `${base}.2`];
+}
+
 function findEnhancer(names: readonly string[]): string[] | undefined {
   const found = names.filter((name) => /\bfeature_enhancer\.\d+\.weight$/.test(name)).sort();
   return found.length > 0 ? found.map((name) => name.slice(0, -".weight".length)) : undefined;

@@ -6,7 +6,7 @@ export interface ConnectorConfig {
   readonly inputs: number;
   /** Hidden size of the language model. */
   readonly outputs: number;
-  /** Linear layers of the projector, GELU between them; 0 passes features on. */
+  /** Linear layers of the projector, GELU between them. */
   readonly depth: number;
   /** Grid [height, width] to which feature maps are pooled. */
   readonly pool?: readonly [number, number];
@@ -24,9 +24,10 @@ const MAX_DEPTH = 16;
  *
  * @param inputs  channels of the tower's features
  * @param outputs hidden size of the language model
+ * @param layers  linear layers of the projector where the file does not say, as beside a projector alone
  * @throws ConfigError for a connector this engine does not know
  */
-export function connectorConfig(source: unknown, inputs: number, outputs: number): ConnectorConfig {
+export function connectorConfig(source: unknown, inputs: number, outputs: number, layers = 1): ConnectorConfig {
   const settings = new Settings(source ?? {}, "config.json");
   const type = settings.text("model_type");
   if (type === "fast_vlm") return { inputs, outputs, depth: transformersDepth(settings), enhancer: false };
@@ -34,7 +35,7 @@ export function connectorConfig(source: unknown, inputs: number, outputs: number
   if (declared !== inputs) throw settings.wrong("mm_hidden_size", `${inputs}, the tower's output channels`);
   const merge = settings.text("mm_patch_merge_type") ?? "flat";
   if (merge !== "flat") throw settings.wrong("mm_patch_merge_type", "flat");
-  const depth = projectorDepth(settings);
+  const depth = projectorDepth(settings, layers);
   if (type !== "fastvlm_phi4") return { inputs, outputs, depth, enhancer: false };
   const [height, width] = settings.numbers("mm_adaptive_pool", 2, true) ?? [16, 16];
   const enhancer =
@@ -55,12 +56,12 @@ function transformersDepth(settings: Settings): number {
   return 2;
 }
 
-/** LLaVA's names: `linear`, `mlp2x_gelu` and other depths, `identity`. */
-function projectorDepth(settings: Settings): number {
-  const type = settings.text("mm_projector_type") ?? "linear";
+/** LLaVA's names: `linear`, `mlp2x_gelu` and other depths. */
+function projectorDepth(settings: Settings, fallback: number): number {
+  const type = settings.text("mm_projector_type");
+  if (type === undefined) return fallback;
   if (type === "linear") return 1;
-  if (type === "identity") return 0;
   const depth = Number(/^mlp(\d+)x_gelu$/.exec(type)?.[1]);
-  if (!(depth >= 1 && depth <= MAX_DEPTH)) throw settings.wrong("mm_projector_type", "linear, mlp2x_gelu or identity");
+  if (!(depth >= 1 && depth <= MAX_DEPTH)) throw settings.wrong("mm_projector_type", "linear or mlp2x_gelu");
   return depth;
 }

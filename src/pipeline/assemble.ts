@@ -2,7 +2,13 @@ import { quantizeRows } from "../../kernels/quantize.ts";
 import { type Checkpoint, openCheckpoint } from "../../weights/checkpoint.ts";
 import { isFloat } from "../../weights/convert.ts";
 import type { Folder } from "../../weights/folder.ts";
-import { type CheckpointFormat, identify, isIgnorable } from "../../weights/formats.ts";
+import {
+  type CheckpointFormat,
+  enhancerModules,
+  identify,
+  isIgnorable,
+  projectorModules,
+} from "../../weights/formats.ts";
 import { appleNames } from "../../weights/names.ts";
 import { type QuantFormats, type Quantization, Weights } from "../../weights/weights.ts";
 import { ConfigError, WeightError } from "../errors.ts";
@@ -127,7 +133,15 @@ function assembleEye(vision: Part, projector: Part, cursor: (part: Part) => Weig
     });
   }
   const w = cursor(projector);
-  const modules = format.projector.modules;
+  const { modules } = format.projector;
+  const enhancer = format.enhancer?.modules ?? [];
+  const config = connectorConfig(format.connectorConfig, tower.config.outputChannels, hiddenSize, modules.length);
+  checkModules(`the projector of ${checkpoint.name}`, projectorModules(modules, config.depth), modules);
+  checkModules(
+    `the feature enhancer of ${checkpoint.name}`,
+    config.enhancer ? enhancerModules(enhancer) : [],
+    enhancer,
+  );
   const last = checkpoint.tensors.get(`${modules.at(-1)}.weight`);
   const [outputs] = last?.shape ?? [];
   if (outputs !== hiddenSize) {
@@ -138,9 +152,23 @@ function assembleEye(vision: Part, projector: Part, cursor: (part: Part) => Weig
       },
     );
   }
-  const config = connectorConfig(format.connectorConfig, tower.config.outputChannels, hiddenSize);
   const at = (names: readonly string[]): Weights[] => names.map((name) => w.at(name));
-  return { tower, connector: new Connector(at(modules), at(format.enhancer?.modules ?? []), config) };
+  return { tower, connector: new Connector(at(modules), at(enhancer), config) };
+}
+
+/** A projector that lacks a layer makes tokens of the right size all the same, which mean nothing to the language model. */
+function checkModules(name: string, expected: readonly string[], found: readonly string[]): void {
+  const missing = expected.filter((module) => !found.includes(module));
+  const foreign = found.filter((module) => !expected.includes(module));
+  if (missing.length + foreign.length === 0) return;
+  const list = [
+    ...missing.map((module) => `${module}.weight is not in the checkpoint`),
+    ...foreign.map((module) => `${module}.weight has no place in it`),
+  ];
+  throw new WeightError(
+    `${name}: expected ${expected.length} linear layers, by config.json, got ${found.length}: ${list.join(", ")}`,
+    { hint: "config.json and the weights belong to different models, or the download is incomplete." },
+  );
 }
 
 /** Tensors that nobody asked for mean another architecture than the one that was built. */

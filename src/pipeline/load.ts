@@ -50,6 +50,7 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
     const store = options.autotune === false ? undefined : platform().tuningStore;
     const tuning = store && (await Tuning.open(gpu, store));
     const { model, keeping } = await placeModel(gpu, parts, imageSize, { ...options, dtype, formats });
+    warnOfHead(model, parts, options.onWarning);
     const wasTuned = await tuning?.run(() => rehearse(model, imageSize, TUNED_LENGTHS), options.signal);
     if (wasTuned) await rehearse(model, imageSize);
     return {
@@ -68,6 +69,15 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
     gpu.close();
     throw error;
   }
+}
+
+/** Published configurations are wrong about this, either way: no reason to refuse one, nor to be silent. */
+function warnOfHead({ decoder }: FastVLMModel, { language }: Parts, onWarning: LoadOptions["onWarning"]): void {
+  if (decoder.config.tied !== false || language.format.language?.head !== undefined) return;
+  (onWarning ?? console.warn)(
+    `${language.checkpoint.name}: config.json has tie_word_embeddings: false, and lm_head.weight is not in the checkpoint: ` +
+      "the embedding is the output head",
+  );
 }
 
 function checkDType(gpu: Gpu, dtype: "f32" | "f16"): "f32" | "f16" {

@@ -24,8 +24,8 @@ export interface DecoderConfig {
   readonly attentionBias: boolean;
   /** Whether queries, keys and values are one matrix, and gate and up another. */
   readonly fused: boolean;
-  /** Whether the output head is the embedding, by config.json; a head in the checkpoint outweighs it. */
-  readonly tied: boolean;
+  /** What config.json says, if anything, of the output head being the embedding. Whether it is, the tensors decide. */
+  readonly tied: boolean | undefined;
   readonly maxPositions: number;
   /** Ids of tokens that end an answer. */
   readonly eosTokens: readonly number[];
@@ -90,7 +90,7 @@ export function decoderConfig(source: unknown): DecoderConfig {
     ...rope,
     attentionBias: modelType === "qwen2",
     fused: modelType === "phi3",
-    tied: settings.boolean("tie_word_embeddings", false),
+    tied: settings.has("tie_word_embeddings") ? settings.boolean("tie_word_embeddings", false) : undefined,
     maxPositions,
     eosTokens: tokenIds(settings, "eos_token_id"),
   };
