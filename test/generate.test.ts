@@ -5,7 +5,17 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { ContextError, FastVLM, FastVLMError, ImageError, InputError, memoryFolder, type Result } from "../src/node.ts";
+import {
+  ContextError,
+  FastVLM,
+  FastVLMError,
+  ImageError,
+  InputError,
+  memoryFolder,
+  type Pixels,
+  type Result,
+  readVideo,
+} from "../src/node.ts";
 import { leadOn } from "../src/pipeline/generation.ts";
 import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
 import { headerLength, parseHeader } from "../weights/safetensors.ts";
@@ -123,6 +133,36 @@ test("what does not fit or make sense is refused before any GPU work", async () 
   await assert.rejects(answer(vlm, { prompt: "Hi", images: [new Uint8Array(0)] }), ImageError);
   await assert.rejects(FastVLM.load("/no/such/folder"), FastVLMError);
   await assert.rejects(FastVLM.load(path("models/fastvlm_hf"), { imageSize: 100 }), InputError);
+  assert.equal(vlm.gpu.dispatches, dispatches);
+});
+
+test("pixels that are not RGB of their size are refused", async () => {
+  const { dispatches } = vlm.gpu;
+  const rgb = (width: unknown, height: unknown, data: unknown) => ({ width, height, data });
+  const wrong: [pixels: unknown, message: RegExp][] = [
+    [rgb(4, 2, new Uint8ClampedArray(32)), /data: expected 24 bytes, RGB for 4 × 2 pixels, got 32/],
+    [rgb(4, 2, new Uint8Array(3)), /got 3$/],
+    [rgb(4, 2, new Uint8Array(25)), /got 25$/],
+    [rgb(0, 0, new Uint8Array(0)), /whole numbers from 1 to 65535, .*got 0 × 0/],
+    [rgb(3.5, 2, new Uint8Array(21)), /got 3.5 × 2/],
+    [rgb(-3, 2, new Uint8Array(18)), /got -3 × 2/],
+    [rgb("4", 2, new Uint8Array(24)), /got "4" × 2/],
+    [rgb(65536, 1, new Uint8Array(3 * 65536)), /got 65536 × 1/],
+    [rgb(4, 2, null), /data: expected a Uint8Array, got null/],
+    [rgb(4, 2, new Array(24).fill(0)), /data: expected a Uint8Array, got object/],
+  ];
+  for (const [pixels, message] of wrong) {
+    const image = pixels as Pixels;
+    await assert.rejects(answer(vlm, { prompt: "?", images: [image] }), (error: unknown) => {
+      assert.ok(error instanceof ImageError, String(error));
+      assert.match(error.message, message);
+      assert.equal(/RGBA/.test(error.hint ?? ""), /got 32/.test(error.message));
+      return true;
+    });
+    await assert.rejects(readVideo([PICTURE, image]), { name: "ImageError", message });
+  }
+  await assert.rejects(readVideo([null as unknown as Pixels]), /video: frame 0: expected a path, .*got null/);
+  await assert.rejects(readVideo(null as unknown as string), InputError);
   assert.equal(vlm.gpu.dispatches, dispatches);
 });
 

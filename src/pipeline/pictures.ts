@@ -1,4 +1,5 @@
 import { sha256 } from "../../weights/sha256.ts";
+import { checkPixels } from "../image/check_pixels.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { checkImageSize, planResize } from "../image/preprocess.ts";
 import { gridFor, readVideo } from "../video/read.ts";
@@ -10,8 +11,13 @@ import { Picture, type Square } from "./picture.ts";
 import { resizePicture, resizeToBytes } from "./resize.ts";
 import type { ImageInput } from "./types.ts";
 
-/** The picture that an image becomes; nothing is read yet. */
+/**
+ * The picture that an image becomes; nothing is read yet.
+ *
+ * @throws ImageError when it came as pixels that make no sense
+ */
 export function pictureOf(loaded: Loaded, image: ImageInput): Picture {
+  if (typeof image !== "string" && !(image instanceof Uint8Array)) checkPixels(image, "image");
   const { gpu, model, imageSize: side, resize: mode, orientation } = loaded;
   // The bytes of a file stay, so that the picture remains what it was when the conversation saw it.
   let file: Uint8Array<ArrayBuffer> | undefined;

@@ -1,4 +1,5 @@
 import { InputError } from "../errors.ts";
+import { checkPixels } from "../image/check_pixels.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { decodeFile, readSource } from "../pipeline/image_file.ts";
 import { platform } from "../pipeline/platform.ts";
@@ -12,7 +13,7 @@ import type { Clip, VideoInput, VideoOptions } from "./types.ts";
  *
  * @param finish applied to each frame as it comes, such as making it smaller. Default: nothing
  * @throws VideoError when the bytes are not a video this runtime can decode, or no frame is in the part asked for
- * @throws ImageError when a frame of an image sequence is no image
+ * @throws ImageError when a frame of an image sequence is no image, or pixels that make no sense
  * @throws InputError when there is no such file, or an option makes no sense
  */
 export async function readVideo(
@@ -25,7 +26,10 @@ export async function readVideo(
   const fps = options.fps ?? 1;
   if (!(fps > 0)) throw new InputError(`video: fps: expected frames per second, more than 0, got ${fps}`);
   signal?.throwIfAborted();
-  if (typeof input !== "string" && !(input instanceof Uint8Array)) return readImages(input, fps, request, signal);
+  if (typeof input !== "string" && !(input instanceof Uint8Array)) {
+    if (!Array.isArray(input)) throw new InputError("video: expected a path, an address, bytes or a list of frames");
+    return readImages(input, fps, request, signal);
+  }
   const folder = typeof input === "string" ? await platform().listImages(input) : undefined;
   return folder ? readImages(folder, fps, request, signal) : platform().decodeVideo(input, request, signal);
 }
@@ -38,6 +42,7 @@ async function readImages(
 ): Promise<Clip> {
   const times = images.map((_, i) => i / fps);
   const chosen = chooseFrames(times, choice);
+  for (const index of chosen) checkImage(images[index], `video: frame ${index}`);
   const frames: Pixels[] = [];
   for (const index of chosen) {
     signal?.throwIfAborted();
@@ -48,6 +53,15 @@ async function readImages(
     onProgress?.(frames.length, chosen.length);
   }
   return { frames, seconds: chosen.map((index) => times[index]!) };
+}
+
+/** Before any of them is read. */
+function checkImage(image: ImageInput | null | undefined, name: string): void {
+  if (typeof image === "string" || image instanceof Uint8Array) return;
+  if (typeof image !== "object" || image === null) {
+    throw new InputError(`${name}: expected a path, an address, bytes or pixels, got ${String(image)}`);
+  }
+  checkPixels(image, name);
 }
 
 /** Side of the grid that gives a frame so many tokens; undefined: all features. */
