@@ -187,6 +187,27 @@ test("an abort stops the answer and frees what it held", async () => {
   });
 });
 
+test("an abort ends loading while a folder is silent, one that looks at no signal included", async () => {
+  let left = 0;
+  const server = createServer((request) => void request.on("close", () => left++));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/model`;
+  const never = new Promise<never>(() => {});
+  const deaf = { name: "deaf", size: () => never, read: () => never, close: async () => {} };
+  const model = path("models/fastvlm_hf");
+  try {
+    for (const source of [address, deaf, { vision: model, language: address }, { vision: deaf, language: model }]) {
+      const stop = new AbortController();
+      setTimeout(() => stop.abort("enough"), 30);
+      await assert.rejects(FastVLM.load(source, { signal: stop.signal }), (reason) => reason === "enough");
+    }
+    while (left < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+});
+
 test("a model of parts answers as the whole does", async () => {
   const folder = path("models/fastvlm_hf");
   using parts = await FastVLM.load(

@@ -90,6 +90,27 @@ describe("folders on a web server", () => {
     await serve(flaky, async (folder) => assert.equal(await folder.size("model.safetensors"), small.length));
   });
 
+  test("an abort ends what is under way, and the wait before another try", async () => {
+    const reason = new Error("enough");
+    const abortsAt = async (use: (signal: AbortSignal) => Promise<unknown>): Promise<void> => {
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(reason), 20);
+      await assert.rejects(use(controller.signal), reason);
+    };
+    let left = 0;
+    const silent: RequestListener = (request) => void request.on("close", () => left++);
+    await serve(silent, async (folder, requests) => {
+      await abortsAt((signal) => folder.size("config.json", { signal }));
+      await abortsAt((signal) => folder.read("config.json", 0, 9, { signal }));
+      while (left < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+      assert.equal(requests.length, 2);
+    });
+    const patient = httpFolder("http://127.0.0.1:9/", { retryDelays: [60_000] });
+    const started = performance.now();
+    await abortsAt((signal) => patient.size("config.json", { signal }));
+    assert.ok(performance.now() - started < 10_000);
+  });
+
   test("refusals, broken bodies, silence and closed ports are typed errors", async () => {
     const denied: RequestListener = (_, response) => response.writeHead(403).end();
     await serve(denied, async (folder) => {

@@ -182,8 +182,8 @@ class CheckedFolder implements Folder {
     this.#checks = checks;
   }
 
-  size(file: string): Promise<number | undefined> {
-    return (file === this.#file ? this.#codes : this.#base).size(file);
+  size(file: string, options?: Pick<ReadOptions, "signal">): Promise<number | undefined> {
+    return (file === this.#file ? this.#codes : this.#base).size(file, options);
   }
 
   async read(file: string, start = 0, end?: number, options: ReadOptions = {}): Promise<Uint8Array<ArrayBuffer>> {

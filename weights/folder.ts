@@ -10,8 +10,12 @@ export interface ReadOptions {
 export interface Folder {
   /** How errors refer to the folder, such as its path or address. */
   readonly name: string;
-  /** Bytes in `file`, or undefined when there is no such file. */
-  size(file: string): Promise<number | undefined>;
+  /**
+   * Bytes in `file`, or undefined when there is no such file.
+   *
+   * @throws the signal's reason when aborted
+   */
+  size(file: string, options?: Pick<ReadOptions, "signal">): Promise<number | undefined>;
   /**
    * Bytes `start` (0 unless given) to `end` (exclusive; the end of the file unless given).
    *
@@ -45,6 +49,38 @@ export function memoryFolder(files: Readonly<Record<string, Uint8Array>>, name =
     },
     close: async () => {},
   };
+}
+
+/**
+ * The same folder, whose reads end when `signal` aborts, unless they bring a signal of their own. That also holds for folders
+ * that look at no signal: what they still deliver then is dropped.
+ */
+export function abortableFolder(folder: Folder, signal: AbortSignal): Folder {
+  return {
+    name: folder.name,
+    size: (file, options) => unlessAborted(options?.signal ?? signal, (own) => folder.size(file, { signal: own })),
+    read: (file, start, end, options) =>
+      unlessAborted(options?.signal ?? signal, (own) => folder.read(file, start, end, { ...options, signal: own })),
+    ...(folder.version && { version: (file) => unlessAborted(signal, async () => folder.version?.(file)) }),
+    close: () => folder.close(),
+  };
+}
+
+async function unlessAborted<Result>(
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  signal.throwIfAborted();
+  let stop = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener("abort", stop);
+  });
+  try {
+    return await Promise.race([work(signal), aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 /** File names come from index files and callers; one that leaves the folder is refused. */

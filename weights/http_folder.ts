@@ -61,8 +61,9 @@ class HttpFolder implements Folder {
     this.#retryDelays = retryDelays;
   }
 
-  async size(file: string): Promise<number | undefined> {
-    if (!this.#sizes.has(file)) this.#sizes.set(file, await this.#probe(file));
+  async size(file: string, { signal }: Pick<ReadOptions, "signal"> = {}): Promise<number | undefined> {
+    signal?.throwIfAborted();
+    if (!this.#sizes.has(file)) this.#sizes.set(file, await this.#probe(file, signal));
     return this.#sizes.get(file);
   }
 
@@ -89,8 +90,8 @@ class HttpFolder implements Folder {
     this.#sizes.clear();
   }
 
-  #probe(file: string): Promise<number | undefined> {
-    return this.#request(file, { range: "bytes=0-0" }, undefined, async (response, touch) => {
+  #probe(file: string, signal: AbortSignal | undefined): Promise<number | undefined> {
+    return this.#request(file, { range: "bytes=0-0" }, signal, async (response, touch) => {
       if (isAbsent(response)) return undefined;
       const total = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
       if (total !== undefined) return Number(total);
@@ -98,17 +99,17 @@ class HttpFolder implements Folder {
       const length = response.headers.get("content-length");
       if (response.status === 200 && length !== null && !encoded) return Number(length);
       if (response.status === 200) return (await this.#keepWhole(file, response, touch)).length;
-      if (response.status === 206) return this.#lengthByHead(file);
+      if (response.status === 206) return this.#lengthByHead(file, signal);
       throw this.#refused(file, response);
     });
   }
 
   /** Across origins `Content-Range` is hidden unless the server exposes it; `Content-Length` of HEAD is not. */
-  #lengthByHead(file: string): Promise<number> {
+  #lengthByHead(file: string, signal: AbortSignal | undefined): Promise<number> {
     return this.#request(
       file,
       {},
-      undefined,
+      signal,
       async (response) => {
         const length = response.headers.get("content-length");
         if (!response.ok || length === null) throw this.#refused(file, response);
@@ -130,7 +131,9 @@ class HttpFolder implements Folder {
     const headers = end === undefined && start === 0 ? {} : { range };
     return this.#request(file, headers, signal, async (response, touch) => {
       if (isAbsent(response)) throw missingFile(this.name, file);
-      if (response.status === 416) throw endsEarly(this.name, file, end ?? start + 1, (await this.size(file)) ?? 0);
+      if (response.status === 416) {
+        throw endsEarly(this.name, file, end ?? start + 1, (await this.size(file, { signal })) ?? 0);
+      }
       if (response.status === 200) return this.#keepWhole(file, response, touch);
       if (response.status !== 206) throw this.#refused(file, response);
       if (end === undefined) return readAll(response, WHOLE_FILE_BYTES, touch, () => this.#tooLarge(file));
@@ -183,7 +186,7 @@ class HttpFolder implements Folder {
         if (error instanceof CheckpointError) throw error;
         const delay = this.#retryDelays[attempt];
         if (delay === undefined) throw this.#typed(file, error, stall.signal.aborted);
-        await new Promise((resolve) => setTimeout(resolve, delay));
+        await pause(delay, signal);
       } finally {
         clearTimeout(timer);
       }
@@ -223,6 +226,21 @@ class HttpFolder implements Folder {
       { hint: "Serve the folder with a server that supports them, or download it and pass its path." },
     );
   }
+}
+
+/** Waits; throws the signal's reason as soon as it aborts. */
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener("abort", stop);
+  });
 }
 
 /** Development servers answer unknown paths with their start page; no checkpoint file is HTML. */

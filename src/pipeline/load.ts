@@ -36,7 +36,7 @@ export interface Loaded extends TextParts {
 /** Opens the GPU and the checkpoint, and puts the model on it, ready for its first question. */
 export async function loadModel(source: Source | Composition, options: LoadOptions): Promise<Loaded> {
   const started = performance.now();
-  const parts = await openParts(await openFolders(source));
+  const parts = await openParts(await openFolders(source, options.signal));
   const text = await loadText(parts.language);
   const format = (parts.vision ?? parts.language).format;
   const imageSize = checkImageSize(options.imageSize ?? format.imageSize);

@@ -58,6 +58,7 @@ export interface LoadOptions {
   readonly profile?: boolean | undefined;
   /** Bytes of image tokens kept on the GPU, so that a picture asked about again is not looked at again. Default 256 MiB */
   readonly imageCacheBytes?: number | undefined;
+  /** Stops loading, wherever it is; `load` then throws the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Called as weights arrive. */
   readonly onProgress?: ((loadedBytes: number, totalBytes: number) => void) | undefined;
