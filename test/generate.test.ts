@@ -11,6 +11,7 @@ import {
   FastVLMError,
   ImageError,
   InputError,
+  type Message,
   memoryFolder,
   type Pixels,
   type Result,
@@ -134,6 +135,64 @@ test("what does not fit or make sense is refused before any GPU work", async () 
   await assert.rejects(FastVLM.load("/no/such/folder"), FastVLMError);
   await assert.rejects(FastVLM.load(path("models/fastvlm_hf"), { imageSize: 100 }), InputError);
   assert.equal(vlm.gpu.dispatches, dispatches);
+});
+
+test("what is no question is refused in the caller's words", async () => {
+  const wrong: [options: unknown, message: RegExp][] = [
+    [{}, /^prompt: expected text, got nothing$/],
+    [{ prompt: ["Hi"] }, /^prompt: expected text, got a list$/],
+    [{ prompt: "Hi", images: "photo.jpg" }, /^images: expected a list, got text$/],
+    [{ prompt: "Hi", images: new Uint8Array(3) }, /^images: expected a list, got bytes$/],
+    [{ prompt: "Hi", images: null }, /^images: expected a list, got null$/],
+  ];
+  const options = (value: unknown) => value as Parameters<FastVLM["generate"]>[0];
+  for (const [value, message] of wrong) {
+    await assert.rejects(answer(vlm, options(value)), { name: "InputError", message });
+  }
+  const hinted = answer(vlm, options({ prompt: "Hi", images: "photo.jpg" }));
+  await assert.rejects(hinted, (error) => error instanceof InputError && /in a list/.test(error.hint ?? ""));
+  const parts = [{ type: "text", text: 5 }] as unknown as Message["content"];
+  const chat = vlm.chat([{ role: "user", content: parts }]).next();
+  await assert.rejects(chat, { name: "InputError", message: /content\[0\]\.text: expected text, got 5$/ });
+  const messages = "Hi" as unknown as Message[];
+  await assert.rejects(vlm.chat(messages).next(), {
+    name: "InputError",
+    message: /^messages: expected a list, got text/,
+  });
+  assert.throws(() => vlm.session({ messages }), {
+    name: "InputError",
+    message: /^messages: expected a list, got text/,
+  });
+});
+
+test("what is no checkpoint, and options of loading that do not exist, are refused in the caller's words", async () => {
+  const model = path("models/fastvlm_hf");
+  const sources: [source: unknown, message: RegExp][] = [
+    [null, /^checkpoint: expected a path, .*got null$/],
+    [undefined, /^checkpoint: .*got nothing$/],
+    [5, /^checkpoint: .*got 5$/],
+    [[model], /^checkpoint: .*got a list$/],
+    [new URL("file:///model"), /^checkpoint: .*got a URL$/],
+    [{ vision: model, llm: model }, /or \{ vision, projector, language \}, got \{ vision, llm \}$/],
+    [
+      { vision: model, language: null },
+      /^language: expected a path, an address, an object that reads files, got null$/,
+    ],
+    [{ vision: { name: "x" }, language: model }, /^vision: expected .*got \{ name \}$/],
+  ];
+  for (const [source, message] of sources) {
+    await assert.rejects(FastVLM.load(source as string), { name: "InputError", message });
+    await assert.rejects(inspectCheckpoint(source as string), { name: "InputError", message });
+  }
+  const options: [options: object, message: RegExp][] = [
+    [{ dtype: "bf16" }, /^dtype: expected f32, f16, got bf16$/],
+    [{ dtype: "F16" }, /^dtype: /],
+    [{ resize: "stretch" }, /^resize: expected pad, crop, got stretch$/],
+    [{ quantize: "int2" }, /^quantize: /],
+  ];
+  for (const [wrong, message] of options) {
+    await assert.rejects(FastVLM.load(model, wrong), { name: "InputError", message });
+  }
 });
 
 test("pixels that are not RGB of their size are refused", async () => {

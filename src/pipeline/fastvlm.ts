@@ -6,7 +6,7 @@ import { checkContext } from "./context.ts";
 import { type Loaded, loadModel } from "./load.ts";
 import { contextLength, Sequence } from "./sequence.ts";
 import { Session } from "./session.ts";
-import { readTurns, renderTurns } from "./turns.ts";
+import { messagesOf, readTurns, renderTurns } from "./turns.ts";
 import type {
   ChatOptions,
   Composition,
@@ -82,11 +82,8 @@ export class FastVLM {
 
   /** Answers one prompt about images: `chat` with one message, and a system prompt if there is one. */
   async *generate(options: GenerateOptions): AsyncGenerator<Piece, void, undefined> {
-    const { prompt, images = [], system, ...rest } = options;
-    const shown = images.map((image) => ({ type: "image" as const, image }));
-    const messages: Message[] = [{ role: "user", content: [...shown, { type: "text", text: prompt }] }];
-    if (system !== undefined) messages.unshift({ role: "system", content: system });
-    yield* this.chat(messages, rest);
+    const { prompt, images, system, ...rest } = options;
+    yield* this.chat(messagesOf({ prompt, images, system }), rest);
   }
 
   /** Begins a conversation that remembers its turns and what the model has read of them. Sessions share seen images. */

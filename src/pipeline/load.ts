@@ -36,6 +36,7 @@ export interface Loaded extends TextParts {
 /** Opens the GPU and the checkpoint, and puts the model on it, ready for its first question. */
 export async function loadModel(source: Source | Composition, options: LoadOptions): Promise<Loaded> {
   const started = performance.now();
+  checkNames(options);
   const parts = await openParts(await openFolders(source, options.signal));
   const text = await loadText(parts.language);
   const format = (parts.vision ?? parts.language).format;
@@ -88,15 +89,20 @@ function checkDType(gpu: Gpu, dtype: "f32" | "f16"): "f32" | "f16" {
 }
 
 /** What the language model's matrices become; undefined when they stay as they are stored. */
-function formatsOf({ quantize, embeddings, activations }: LoadOptions): QuantFormats | undefined {
-  checkName("quantize", quantize, QUANT_FORMATS);
-  checkName("embeddings", embeddings, QUANT_FORMATS);
-  checkName("activations", activations, ["float", "int8"]);
+function formatsOf({ quantize, embeddings }: LoadOptions): QuantFormats | undefined {
   if (quantize) return { linear: quantize, table: embeddings };
   if (embeddings === undefined) return undefined;
   throw new InputError(`embeddings: ${embeddings} was asked for without quantize`, {
     hint: "Say what the other matrices become, as in --quantize int4 --embeddings int4.",
   });
+}
+
+function checkNames({ dtype, resize, quantize, embeddings, activations }: LoadOptions): void {
+  checkName("dtype", dtype, ["f32", "f16"]);
+  checkName("resize", resize, ["pad", "crop"]);
+  checkName("quantize", quantize, QUANT_FORMATS);
+  checkName("embeddings", embeddings, QUANT_FORMATS);
+  checkName("activations", activations, ["float", "int8"]);
 }
 
 function checkName(option: string, value: string | undefined, names: readonly string[]): void {

@@ -4,6 +4,7 @@ import { checkContext } from "./context.ts";
 import type { Loaded } from "./load.ts";
 import type { Picture } from "./picture.ts";
 import { contextLength, Sequence } from "./sequence.ts";
+import { shown } from "./shown.ts";
 import { readTurns, renderTurns, type Turn } from "./turns.ts";
 import type { ChatOptions, Message, Piece, SessionOptions } from "./types.ts";
 
@@ -33,6 +34,7 @@ export class Session {
     if (overflow !== "error" && overflow !== "drop-oldest") {
       throw new InputError(`overflow: expected error or drop-oldest, got ${String(overflow)}`);
     }
+    if (!Array.isArray(messages)) throw new InputError(`messages: expected a list, got ${shown(messages)}`);
     checkOptions(loaded, rest);
     this.#loaded = loaded;
     this.#options = rest;

@@ -6,7 +6,8 @@ import type { VideoInput } from "../video/types.ts";
 import type { Loaded } from "./load.ts";
 import type { Picture } from "./picture.ts";
 import { framesOf, pictureOf } from "./pictures.ts";
-import type { ContentPart, ImageInput, Message } from "./types.ts";
+import { shown } from "./shown.ts";
+import type { ChatOptions, ContentPart, GenerateOptions, ImageInput, Message } from "./types.ts";
 
 /** A message with its pictures, which are not read before they are needed. */
 export interface Turn {
@@ -15,6 +16,23 @@ export interface Turn {
   readonly content: string | readonly TemplatePart[];
   /** In the order of their slots. */
   readonly pictures: readonly Picture[];
+}
+
+/**
+ * The conversation of one question about images.
+ *
+ * @throws InputError when it is none
+ */
+export function messagesOf({ prompt, images = [], system }: Omit<GenerateOptions, keyof ChatOptions>): Message[] {
+  if (typeof prompt !== "string") throw new InputError(`prompt: expected text, got ${shown(prompt)}`);
+  if (!Array.isArray(images)) {
+    throw new InputError(`images: expected a list, got ${shown(images)}`, {
+      hint: "Put a single image in a list: images: [image].",
+    });
+  }
+  const pictures = (images as readonly ImageInput[]).map((image) => ({ type: "image", image }) as const);
+  const question: Message = { role: "user", content: [...pictures, { type: "text", text: prompt }] };
+  return system === undefined ? [question] : [{ role: "system", content: system }, question];
 }
 
 /**
@@ -29,7 +47,7 @@ export async function readTurns(
   signal?: AbortSignal,
   first = 0,
 ): Promise<Turn[]> {
-  if (!Array.isArray(messages)) throw new InputError("messages: expected a list");
+  if (!Array.isArray(messages)) throw new InputError(`messages: expected a list, got ${shown(messages)}`);
   const turns: Turn[] = [];
   for (const [i, message] of (messages as readonly Message[]).entries()) {
     turns.push(await readTurn(loaded, message, `messages[${first + i}]`, signal));
@@ -53,7 +71,7 @@ async function readTurn(
     parts.push({ type: "image" });
   };
   for (const [i, part] of (content as readonly ContentPart[]).entries()) {
-    if (part?.type === "text" && typeof part.text === "string") parts.push({ type: "text", text: part.text });
+    if (part?.type === "text") parts.push({ type: "text", text: textOf(part, `${name}.content[${i}]`) });
     else if (part?.type === "image" || part?.type === "image_url") {
       show(pictureOf(loaded, imageOf(part, `${name}.content[${i}]`)));
     } else if (part?.type === "video" || part?.type === "video_url") {
@@ -70,6 +88,11 @@ async function readTurn(
 
 const wrongPart = (part: ContentPart | undefined, name: string): InputError =>
   new InputError(`${name}: expected text, image, image_url, video or video_url, got ${JSON.stringify(part?.type)}`);
+
+function textOf({ text }: ContentPart & { type: "text" }, name: string): string {
+  if (typeof text === "string") return text;
+  throw new InputError(`${name}.text: expected text, got ${shown(text)}`);
+}
 
 function imageOf(part: ContentPart & { type: "image" | "image_url" }, name: string): ImageInput {
   const image: unknown = part.type === "image" ? part.image : part.image_url?.url;
