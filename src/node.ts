@@ -12,7 +12,7 @@ import { decodeNodeVideo, listImages } from "./node/video.ts";
 import { fetchBytes } from "./pipeline/fetch.ts";
 import { installPlatform } from "./pipeline/platform.ts";
 
-const isAddress = (source: string): boolean => /^https?:\/\//.test(source);
+const isAddress = (source: string): boolean => /^https?:\/\//i.test(source);
 
 installPlatform({
   openGpu(options) {

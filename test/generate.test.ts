@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 import {
   ContextError,
   FastVLM,
@@ -326,6 +327,12 @@ test("checkpoint and picture may come over HTTP", async () => {
     const here = await answer(vlm, ask);
     assert.deepEqual((await answer(remote, { ...ask, images: [`${base}/preprocess/exif_6.jpg`] })).tokens, here.tokens);
     await assert.rejects(answer(remote, { ...ask, images: [`${base}/no.jpg`] }), InputError);
+    const host = base.replace("http://", "");
+    for (const url of [`HTTP://me:secret@${host}/no.jpg`, `${base}/no.jpg?token=secret`, `http://[x?token=secret`]) {
+      await assert.rejects(answer(remote, { ...ask, images: [url] }), (error: unknown) => {
+        return error instanceof InputError && !inspect(error).includes("secret");
+      });
+    }
   } finally {
     server.close();
     server.closeAllConnections();

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
+import { inspect } from "node:util";
 import { CheckpointError, InputError } from "../src/errors.ts";
+import { shownAddress } from "../weights/address.ts";
 import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { Folder } from "../weights/folder.ts";
 import { httpFolder } from "../weights/http_folder.ts";
@@ -109,6 +111,18 @@ describe("folders on a web server", () => {
     const started = performance.now();
     await abortsAt((signal) => patient.size("config.json", { signal }));
     assert.ok(performance.now() - started < 10_000);
+  });
+
+  test("errors show no credentials and no query", async () => {
+    const quiet = (error: unknown): boolean => error instanceof Error && !inspect(error).includes("secret");
+    for (const address of ["http://me:secret@127.0.0.1:9/m?token=secret", "http://127.0.0.1:9/m?token=secret#secret"]) {
+      await assert.rejects(httpFolder(address, { retryDelays: [] }).size("config.json"), quiet);
+    }
+    for (const address of ["ftp://me:secret@x/m?token=secret", "http://me:secret@[x?token=secret"]) {
+      assert.throws(() => httpFolder(address), quiet);
+    }
+    assert.equal(shownAddress("https://me:secret@x:8000/a/b.mp4?c#d"), "https://x:8000/a/b.mp4");
+    assert.equal(shownAddress("data:video/mp4;base64,secret"), "data:video/mp4,…");
   });
 
   test("refusals, broken bodies, silence and closed ports are typed errors", async () => {

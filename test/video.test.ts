@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 import { FastVLMError, InputError, VideoError } from "../src/errors.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import { installWebCodecs } from "../src/node/video.ts";
@@ -183,7 +184,7 @@ describe("video files", { skip }, () => {
     const server = createServer(({ url, headers }, response) => {
       requests.push(`${url} ${headers.range}`);
       const range = /^bytes=(\d+)-(\d*)$/.exec(headers.range ?? "");
-      if (url === "/none.mp4") response.writeHead(404).end("no");
+      if (url?.startsWith("/none.mp4")) response.writeHead(404).end("no");
       else if (url === "/ranges.mp4" && range) {
         const [from, to] = [Number(range[1]), Math.min(Number(range[2] || MP4.length - 1), MP4.length - 1)];
         const headers = { "content-range": `bytes ${from}-${to}/${MP4.length}`, "accept-ranges": "bytes" };
@@ -197,6 +198,11 @@ describe("video files", { skip }, () => {
       for (const url of [`${at}/ranges.mp4`, `${at}/whole.mp4`])
         assertFrames((await readVideo(url, { frames: 4 })).frames, want);
       await assert.rejects(readVideo(`${at}/none.mp4`), { name: "InputError", message: /HTTP 404/ });
+      for (const address of [`${at}/none.mp4?token=secret`, `${at.replace("//", "//me:secret@")}/none.mp4`]) {
+        await assert.rejects(readVideo(address), (error: unknown) => {
+          return error instanceof InputError && !inspect(error).includes("secret");
+        });
+      }
       assert.ok(requests.length >= 3);
     } finally {
       server.closeAllConnections();

@@ -1,4 +1,5 @@
 import { CheckpointError, InputError } from "../src/errors.ts";
+import { shownAddress, withoutSecrets } from "./address.ts";
 import { checkFileName, endsEarly, type Folder, missingFile, type ReadOptions } from "./folder.ts";
 
 export interface HttpFolderOptions {
@@ -27,7 +28,7 @@ const WHOLE_FILE_BYTES = 64 * 2 ** 20;
 export function httpFolder(url: string | URL, options: HttpFolderOptions = {}): Folder {
   const base = URL.canParse(url) ? new URL(url) : undefined;
   if (base?.protocol !== "http:" && base?.protocol !== "https:") {
-    throw new InputError(`checkpoint address: expected an http or https URL, got ${JSON.stringify(String(url))}`);
+    throw new InputError(`checkpoint address: expected an http or https URL, got ${JSON.stringify(shownAddress(url))}`);
   }
   return new HttpFolder(base, options);
 }
@@ -52,8 +53,7 @@ class HttpFolder implements Folder {
 
   constructor(base: URL, options: HttpFolderOptions) {
     const { fetch: custom, headers = {}, timeoutSeconds = 60, retryDelays = [300, 1200] } = options;
-    // Queries and credentials may be secrets: errors show neither.
-    this.name = base.origin + base.pathname.replace(/\/+$/, "");
+    this.name = shownAddress(base).replace(/\/+$/, "");
     this.#base = base;
     this.#fetch = custom ?? ((input, init) => globalThis.fetch(input, init));
     this.#headers = headers;
@@ -195,7 +195,7 @@ class HttpFolder implements Folder {
 
   #typed(file: string, error: unknown, stalled: boolean): CheckpointError {
     if (error instanceof Transient && error.error instanceof CheckpointError) return error.error;
-    const cause = error instanceof Transient ? error.error : error;
+    const cause = withoutSecrets(error instanceof Transient ? error.error : error, this.#address(file));
     const what = stalled ? `nothing arrived for ${this.#timeoutMs / 1000} s` : describe(cause);
     return new CheckpointError(`${this.name}: reading ${file} failed: ${what}`, {
       cause,

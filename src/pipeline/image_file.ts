@@ -1,3 +1,4 @@
+import { shownAddress } from "../../weights/address.ts";
 import { ImageError } from "../errors.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { dataUrlBytes, isDataUrl } from "./data_url.ts";
@@ -11,7 +12,7 @@ export async function readSource(source: string, signal: AbortSignal | undefined
 /**
  * Decodes a file.
  *
- * @param source where it is from; errors name a path or an address, without its query
+ * @param source where it is from; errors name a path or an address
  * @throws ImageError when it is no image
  */
 export async function decodeFile(
@@ -23,7 +24,7 @@ export async function decodeFile(
     return await platform().decodeImage(bytes, options);
   } catch (cause) {
     if (!(cause instanceof ImageError) || typeof source !== "string" || isDataUrl(source)) throw cause;
-    const name = /^https?:/i.test(source) ? source.replace(/[?#].*$/s, "") : source;
+    const name = /^https?:/i.test(source) ? shownAddress(source) : source;
     const { message, hint } = cause;
     throw new ImageError(`${name}: ${message.replace(/^image: /, "")}`, { cause, ...(hint !== undefined && { hint }) });
   }

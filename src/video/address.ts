@@ -1,4 +1,5 @@
 import type { Source } from "mediabunny";
+import { shownAddress, withoutSecrets } from "../../weights/address.ts";
 import { InputError } from "../errors.ts";
 
 /** A video file at a web address. Only the parts that are needed are fetched, where the server serves parts. */
@@ -11,14 +12,15 @@ export function addressSource({ UrlSource, Logging, LogLevel }: typeof import("m
 }
 
 async function checkedFetch(...[url, init]: Parameters<typeof fetch>): Promise<Response> {
-  const name = url instanceof Request ? url.url : String(url);
+  const address = url instanceof Request ? url.url : String(url);
+  const name = shownAddress(address);
   let response: Response;
   try {
     response = await fetch(url, init);
   } catch (cause) {
     if (init?.signal?.aborted) throw cause;
     throw new InputError(`${name}: the server cannot be reached`, {
-      cause,
+      cause: withoutSecrets(cause, address),
       hint: "Check the address and the network.",
     });
   }
