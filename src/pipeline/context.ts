@@ -1,7 +1,7 @@
 import { ContextError } from "../errors.ts";
 
 /**
- * Throws ContextError, before any GPU work, when prompt and answer do not fit.
+ * Throws ContextError when prompt and answer do not fit. Nothing has been looked at or read by then, whatever was decoded.
  *
  * @param limit tokens that the context holds
  */

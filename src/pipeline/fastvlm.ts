@@ -64,7 +64,8 @@ export class FastVLM {
    *
    * @throws InputError when a message or an option is malformed, or a file cannot be read
    * @throws ImageError when bytes are not an image this runtime can decode
-   * @throws ContextError when prompt and answer need more tokens than the model's context; nothing has run by then
+   * @throws ContextError when prompt and answer need more tokens than the model's context; by then
+   *         videos have been decoded, and nothing has been seen
    */
   async *chat(messages: readonly Message[], options: ChatOptions = {}): AsyncGenerator<Piece, void, undefined> {
     const asked = performance.now();

@@ -27,7 +27,7 @@ export interface DecoderConfig {
   /** What config.json says, if anything, of the output head being the embedding. Whether it is, the tensors decide. */
   readonly tied: boolean | undefined;
   readonly maxPositions: number;
-  /** Ids of tokens that end an answer. */
+  /** Ids of tokens that end a text, by config.json; an answer ends at others too. */
   readonly eosTokens: readonly number[];
 }
 
@@ -96,8 +96,8 @@ export function decoderConfig(source: unknown): DecoderConfig {
   };
 }
 
-/** The token ids under `key`: one, a list, or none. Also reads `generation_config.json`. */
-export function tokenIds(settings: Settings, key: string): number[] {
+/** The token ids under `key`: one, a list, or none. */
+function tokenIds(settings: Settings, key: string): number[] {
   const value = settings.raw(key);
   const ids: unknown[] = value === undefined ? [] : Array.isArray(value) ? value : [value];
   if (!ids.every((id) => Number.isSafeInteger(id) && (id as number) >= 0)) throw settings.wrong(key, "token ids");
