@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { scaleBytes } from "../kernels/scale_bytes.ts";
-import type { FastVLMModel, PromptToken } from "../src/models/fastvlm.ts";
+import type { FastVLMModel } from "../src/models/fastvlm.ts";
 import { nodeFolder } from "../src/node/folder.ts";
 import { assemble, assembleTower, openParts, type Parts } from "../src/pipeline/assemble.ts";
 import { Generation } from "../src/pipeline/generation.ts";
@@ -22,6 +22,9 @@ import { sharded } from "./shards.ts";
 const SHARDED = "shards of ";
 
 type Precision = "f32" | "f16";
+
+/** Token ids, and slots where an image's tokens go. */
+type PromptToken = number | { readonly image: number };
 
 /** Other names in our traces. */
 const ALIASES: Readonly<Record<string, string>> = {
@@ -46,7 +49,7 @@ async function load(
 }
 
 /** Image markers (runs of the vocabulary's image id, or -200) become slots. */
-function promptOf(ids: GoldenTensor, imageId: number | undefined, tokensPerImage: number): PromptToken[] {
+function promptOf(ids: GoldenTensor, imageId: unknown, tokensPerImage: number): PromptToken[] {
   const list = Array.from(ids.data as BigInt64Array, Number);
   const prompt: PromptToken[] = [];
   let images = 0;
@@ -159,7 +162,11 @@ async function checkRun(name: string, modelName: string, dtype: Precision): Prom
   const images = features.flatMap((f) =>
     Array.from({ length: f.shape[0]! }, (_, i) => gpu.keep(f.rows(i, i + 1)).reshape(f.shape.slice(1))),
   );
-  const prompt = promptOf(want.input_ids!, parts.language.format.imageTokenId, images[0]?.shape[0] ?? 0);
+  const prompt = promptOf(
+    want.input_ids!,
+    parts.language.checkpoint.config?.image_token_index,
+    images[0]?.shape[0] ?? 0,
+  );
   const tokens = Array.from((want.greedy_tokens ?? want.generated)!.data as BigInt64Array, Number);
   const generation = generate(model, prompt, images);
   const got = [await generation.next()];

@@ -14,7 +14,7 @@ import type { Pixels } from "../src/image/pixels.ts";
 import { installWebCodecs } from "../src/node/video.ts";
 import { platform } from "../src/pipeline/platform.ts";
 import { gridFor, readVideo } from "../src/video/read.ts";
-import { checkChoice, chooseFrames, frameIndices, timestamp } from "../src/video/sampling.ts";
+import { checkChoice, chooseFrames, frameIndices } from "../src/video/sampling.ts";
 import type { FrameRule } from "../src/video/types.ts";
 import "../src/node.ts";
 import { GOLDEN } from "./golden.ts";
@@ -105,10 +105,6 @@ describe("which frames are seen", () => {
   test("variable frame rates are counted in frames, cut by time", () => {
     const choice = checkChoice({ frames: 2, start: 0.5, end: 3, rule: "linspace" });
     assert.deepEqual(chooseFrames([0, 0.5, 0.6, 2.9, 3], choice), [1, 3]);
-  });
-
-  test("times as texts", () => {
-    assert.deepEqual([0, 7.46, 59.96, 3725.04].map(timestamp), ["0:00.0", "0:07.5", "1:00.0", "62:05.0"]);
   });
 });
 

@@ -24,8 +24,6 @@ export interface CheckpointFormat {
     readonly prefix: string;
     /** Whose names the tower uses; see `appleNames`. */
     readonly style: "apple" | "timm";
-    /** Folded into single convolutions, or with the branches of training. */
-    readonly form: "inference" | "training";
   };
   /** The projector's linear layers, in order. */
   readonly projector?: { readonly modules: readonly string[] };
@@ -43,8 +41,6 @@ export interface CheckpointFormat {
   readonly visionConfig: unknown;
   /** For `connectorConfig`. */
   readonly connectorConfig: unknown;
-  /** Id that stands for image tokens in the vocabulary, where there is one. */
-  readonly imageTokenId?: number;
   /** Images are padded to a square rather than cropped. */
   readonly padToSquare: boolean;
   /** Side in pixels of the square the tower was trained on. */
@@ -59,12 +55,12 @@ const KINDS: Readonly<Record<string, CheckpointKind>> = {
   qwen2: "text",
 };
 
-/** First convolution of the stem, in every form: what comes before it is the tower's prefix. */
+/** First convolution of the stem, folded or with the branches of training: what comes before it is the tower's prefix. */
 const STEMS = [
-  { suffix: "stem.0.reparam_conv.weight", style: "timm", form: "inference" },
-  { suffix: "stem.0.conv_kxk.0.conv.weight", style: "timm", form: "training" },
-  { suffix: "patch_embed.0.reparam_conv.weight", style: "apple", form: "inference" },
-  { suffix: "patch_embed.0.rbr_conv.0.conv.weight", style: "apple", form: "training" },
+  { suffix: "stem.0.reparam_conv.weight", style: "timm" },
+  { suffix: "stem.0.conv_kxk.0.conv.weight", style: "timm" },
+  { suffix: "patch_embed.0.reparam_conv.weight", style: "apple" },
+  { suffix: "patch_embed.0.rbr_conv.0.conv.weight", style: "apple" },
 ] as const;
 
 /** The second of each is what older LLaVA conversions in transformers wrote. */
@@ -95,8 +91,6 @@ export async function identify(checkpoint: Checkpoint): Promise<CheckpointFormat
   const language = findLanguage(checkpoint);
   const kind = kindOf(checkpoint, settings, { vision, projector, language });
   const textConfig = kind === "fast_vlm" ? (config.text_config ?? { model_type: "qwen2" }) : config;
-  const imageTokenId = settings.has("image_token_id") ? "image_token_id" : "image_token_index";
-  const id = settings.raw(imageTokenId);
   return {
     kind,
     ...(vision && { vision }),
@@ -105,8 +99,6 @@ export async function identify(checkpoint: Checkpoint): Promise<CheckpointFormat
     ...(language && { language: { ...language, config: textConfig } }),
     visionConfig: kind === "fast_vlm" ? config.vision_config : config,
     connectorConfig: config,
-    // Apple's -200 marks a place in the prompt; it is not in the vocabulary.
-    ...(typeof id === "number" && id >= 0 && { imageTokenId: settings.size(imageTokenId, 0, { min: 0 }) }),
     // transformers' processor crops unless the checkpoint says otherwise; Apple's code pads.
     padToSquare: (settings.text("image_aspect_ratio") ?? (kind === "fast_vlm" ? "crop" : "pad")) === "pad",
     imageSize: await imageSize(checkpoint, settings),
@@ -150,9 +142,9 @@ function kindOf(
 }
 
 function findVision(names: readonly string[]): CheckpointFormat["vision"] {
-  for (const { suffix, style, form } of STEMS) {
+  for (const { suffix, style } of STEMS) {
     const name = names.find((candidate) => candidate === suffix || candidate.endsWith(`.${suffix}`));
-    if (name !== undefined) return { prefix: name.slice(0, -suffix.length).replace(/\.$/, ""), style, form };
+    if (name !== undefined) return { prefix: name.slice(0, -suffix.length).replace(/\.$/, ""), style };
   }
   return undefined;
 }

@@ -5,9 +5,6 @@ import type { Connector } from "./connector.ts";
 import type { Decoder } from "./decoder/decoder.ts";
 import { type FastViTHD, TOTAL_STRIDE } from "./fastvithd/tower.ts";
 
-/** A prompt ready for the model: token ids, and slots where an image's tokens go. */
-export type PromptToken = number | { readonly image: number };
-
 /** Tower and connector: what turns pixels into image tokens. */
 export interface Eye {
   readonly tower: FastViTHD;

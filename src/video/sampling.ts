@@ -57,10 +57,3 @@ export function chooseFrames(times: readonly number[], { frames, rule, start, en
   const from = times.findIndex((time) => time >= start);
   return [...new Set(frameIndices(seen, frames, rule))].map((index) => from + index);
 }
-
-/** A frame's time as a text before it, as in `0:07.5`: minutes, seconds, tenths. */
-export function timestamp(seconds: number): string {
-  const tenths = Math.round(seconds * 10);
-  const rest = tenths % 600;
-  return `${Math.floor(tenths / 600)}:${String(Math.floor(rest / 10)).padStart(2, "0")}.${rest % 10}`;
-}
