@@ -3,7 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("./", import.meta.url));
@@ -18,6 +18,27 @@ const literal = (text) => `\`${text.replace(/[\\`]|\$(?=\{)/g, "\\$&")}\``;
 rmSync(dist, { recursive: true, force: true });
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript/package.json")), "bin/tsc");
 execFileSync(process.execPath, [tsc, "-p", join(root, ".tsconfig.build.json")], { stdio: "inherit" });
+
+// Declarations know WebGPU's interfaces where a project's settings bring them along, and are whole where not.
+const GPU_TYPES = "gpu_types.d.ts";
+/** @type {Set<string>} */
+const named = new Set();
+for (const file of readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".d.ts"))) {
+  const path = join(dist, file);
+  const text = readFileSync(path, "utf8");
+  const names = [...new Set(text.match(/\bGPU[A-Z]\w+|(?<=: |\| )GPU\b/g))].sort();
+  for (const name of names) named.add(name);
+  const from = relative(dirname(path), join(dist, GPU_TYPES))
+    .replaceAll("\\", "/")
+    .replace(/^(?!\.)/, "./");
+  const types = names.length > 0 ? `import type { ${names.join(", ")} } from "${from}";\n` : "";
+  const disposable = text.includes("Symbol.dispose") ? '/// <reference lib="esnext.disposable" />\n' : "";
+  writeFileSync(path, disposable + types + text);
+}
+const interfaces = [...named].sort().map((name) => `export type ${name} = Known<"${name}">;\n`);
+const known =
+  "type Known<Name extends string> = typeof globalThis extends { [N in Name]: { prototype: infer T } } ? T : unknown;\n";
+writeFileSync(join(dist, GPU_TYPES), [known, ...interfaces].join(""));
 
 let shaders = 0;
 for (const name of readdirSync(join(dist, "kernels")).filter((file) => file.endsWith(".js"))) {

@@ -71,7 +71,7 @@ async function decodeCmyk(bytes: Uint8Array): Promise<CodecPixels> {
   } catch (cause) {
     if (!(cause instanceof Error && cause.message.includes("limit exceeded"))) throw cause;
     throw new ImageError(
-      `image: CMYK JPEG: expected at most ${CMYK_MEGAPIXELS} million pixels, in as many scans as usual`,
+      `image: CMYK JPEG: expected at most ${CMYK_MEGAPIXELS} million pixels`,
       {
         hint: "save the picture in RGB, or make it smaller",
         cause,
