@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("../", import.meta.url));
 
 /** Lower layers first. A file imports from its own layer and lower ones; types may be named upwards. */
 const LAYERS = [
-  ["src/errors.ts", "src/tensor/"],
+  ["src/abort.ts", "src/errors.ts", "src/tensor/"],
   ["src/gpu/"],
   ["weights/"],
   ["kernels/"],

@@ -97,6 +97,30 @@ test("a damaged picture, or an abort, while another is looked at leaves nothing 
   assert.equal(vlm.gpu.memory.used, used);
 });
 
+test("an answer that waits for another's look ends when it is aborted, not when that look does", async () => {
+  const { gpu } = vlm;
+  const { settled } = gpu;
+  let finish = (): void => undefined;
+  const looking = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  gpu.settled = (since) => looking.then(() => settled.call(gpu, since));
+  const first = ask([file(31)]);
+  const abort = new AbortController();
+  const second = ask([file(32)], abort.signal);
+  setTimeout(() => abort.abort("enough"), 50);
+  try {
+    await assert.rejects(second, (reason) => reason === "enough");
+  } finally {
+    gpu.settled = settled;
+    finish();
+  }
+  const { tokens } = await first;
+  assert.deepEqual((await ask([file(31)])).tokens, tokens);
+  const events = await eventsOf(1, () => ask([file(32)]));
+  assert.deepEqual(events, ["decode 1", "look at 1", "seen"]);
+});
+
 /** Large enough that a GPU resizes it. */
 const large = (shade: number) => {
   const data = Uint8Array.from({ length: 640 * 480 * 3 }, (_, i) => shade + ((i * 7) % 90));

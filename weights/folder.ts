@@ -1,3 +1,4 @@
+import { unlessAborted } from "../src/abort.ts";
 import { CheckpointError } from "../src/errors.ts";
 
 export interface ReadOptions {
@@ -56,31 +57,18 @@ export function memoryFolder(files: Readonly<Record<string, Uint8Array>>, name =
  * that look at no signal: what they still deliver then is dropped.
  */
 export function abortableFolder(folder: Folder, signal: AbortSignal): Folder {
+  const until = <Result>(own: AbortSignal, work: () => Promise<Result>): Promise<Result> => {
+    own.throwIfAborted();
+    return unlessAborted(own, work());
+  };
   return {
     name: folder.name,
-    size: (file, options) => unlessAborted(options?.signal ?? signal, (own) => folder.size(file, { signal: own })),
-    read: (file, start, end, options) =>
-      unlessAborted(options?.signal ?? signal, (own) => folder.read(file, start, end, { ...options, signal: own })),
-    ...(folder.version && { version: (file) => unlessAborted(signal, async () => folder.version?.(file)) }),
+    size: async (file, { signal: own = signal } = {}) => until(own, () => folder.size(file, { signal: own })),
+    read: async (file, start, end, { signal: own = signal, ...options } = {}) =>
+      until(own, () => folder.read(file, start, end, { ...options, signal: own })),
+    ...(folder.version && { version: async (file) => until(signal, async () => folder.version?.(file)) }),
     close: () => folder.close(),
   };
-}
-
-async function unlessAborted<Result>(
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<Result>,
-): Promise<Result> {
-  signal.throwIfAborted();
-  let stop = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop);
-  });
-  try {
-    return await Promise.race([work(signal), aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
-  }
 }
 
 /** File names come from index files and callers; one that leaves the folder is refused. */

@@ -70,12 +70,9 @@ async function decodeCmyk(bytes: Uint8Array): Promise<CodecPixels> {
     return { width, height, channels: 3, data };
   } catch (cause) {
     if (!(cause instanceof Error && cause.message.includes("limit exceeded"))) throw cause;
-    throw new ImageError(
-      `image: CMYK JPEG: expected at most ${CMYK_MEGAPIXELS} million pixels`,
-      {
-        hint: "save the picture in RGB, or make it smaller",
-        cause,
-      },
-    );
+    throw new ImageError(`image: CMYK JPEG: expected at most ${CMYK_MEGAPIXELS} million pixels`, {
+      hint: "save the picture in RGB, or make it smaller",
+      cause,
+    });
   }
 }

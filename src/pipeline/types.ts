@@ -104,7 +104,10 @@ export interface ChatOptions extends SamplingOptions {
   readonly stop?: string | readonly string[] | undefined;
   /** What the answer must look like, such as JSON of a schema. Default: anything */
   readonly format?: AnswerFormat | undefined;
-  /** Stops the answer at once, wherever it is; the iterator then throws the signal's reason. */
+  /**
+   * Stops the answer, wherever it is: at once while it waits for others, else as soon as the GPU has done what it is at for this
+   * answer. The iterator then throws the signal's reason.
+   */
   readonly signal?: AbortSignal | undefined;
   /** Records every stage; see `Trace`. Such an answer looks at its images anew and is decoded by itself. */
   readonly trace?: boolean | undefined;

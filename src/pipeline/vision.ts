@@ -1,3 +1,4 @@
+import { unlessAborted } from "../abort.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { FastVLMModel } from "../models/fastvlm.ts";
 import { BYTES, type Tensor } from "../tensor/tensor.ts";
@@ -63,10 +64,10 @@ export class Vision {
     const look = this.#turn.then(() => this.#lookAtAll(unique, found, options));
     this.#turn = look.then(({ seen }) => seen).catch(() => undefined);
     try {
-      const { seen } = await look;
+      const { seen } = await unlessAborted(options.signal, look);
       return { tokens: found, seen };
     } catch (error) {
-      this.release(found);
+      void look.catch(() => undefined).then(() => this.release(found)); // its turn may be yet to come
       throw error;
     }
   }
@@ -81,6 +82,7 @@ export class Vision {
     options: SeeOptions,
   ): Promise<Pick<Look, "seen">> {
     const { signal, during, onSeen } = options;
+    signal?.throwIfAborted();
     const unseen: Picture[] = [];
     for (const picture of pictures) {
       const known = during ? undefined : this.cache.acquire(picture.key);
