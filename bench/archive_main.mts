@@ -47,7 +47,8 @@ const modules = dirname(dirname(createRequire(join(root, "package.json")).resolv
 
 export const main = (args: readonly string[]): Promise<void> =>
   program(async () => {
-    const { values } = parseFlags(args, { platform: { type: "string" } }, USAGE);
+    const { values } = parseFlags(args, { platform: { type: "string" }, help: { type: "boolean" } }, USAGE);
+    if (values.help) return void process.stdout.write(`${USAGE}\n`);
     const here = `${process.platform}-${process.arch}`;
     pack(choice("platform", values.platform ?? here, ...NAMES)!);
   });

@@ -1,10 +1,9 @@
 import { fileURLToPath } from "node:url";
 import { choice, integer, parseFlags } from "../src/cli/args.ts";
 import { sourceOf } from "../src/cli/model.ts";
-import { FastVLMError } from "../src/errors.ts";
 import { FastVLM } from "../src/node.ts";
 import { type Answered, answerCase, readCases, scores } from "./accuracy.mts";
-import { nameOf } from "./lib/program.mts";
+import { nameOf, program } from "./lib/program.mts";
 
 const USAGE = "node bench/eval.ts [--model DIR] [--set DIR] [--cases N] [--dtype f32|f16] [--wrong] [--json]";
 const FLAGS = {
@@ -14,6 +13,7 @@ const FLAGS = {
   dtype: { type: "string" },
   wrong: { type: "boolean" },
   json: { type: "boolean" },
+  help: { type: "boolean" },
 } as const;
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -21,6 +21,7 @@ const here = (path: string): string => fileURLToPath(new URL(path, import.meta.u
 /** Answers the held-out set with this engine and prints accuracy per task, and agreement with PyTorch. */
 async function evaluate(args: readonly string[]): Promise<void> {
   const { values } = parseFlags(args, FLAGS, USAGE);
+  if (values.help) return void process.stdout.write(`${USAGE}\n`);
   const folder = values.set ?? here("../test/eval");
   const cases = await readCases(folder);
   const chosen = cases.slice(0, integer("cases", values.cases, 1) ?? cases.length);
@@ -58,12 +59,4 @@ async function evaluate(args: readonly string[]): Promise<void> {
 }
 
 /** @param args command line after the program's name */
-export async function main(args: readonly string[]): Promise<void> {
-  try {
-    await evaluate(args);
-  } catch (error) {
-    if (!(error instanceof FastVLMError)) throw error;
-    process.stderr.write(`${error.message}\n${error.hint ? `${error.hint}\n` : ""}`);
-    process.exitCode = 1;
-  }
-}
+export const main = (args: readonly string[]): Promise<void> => program(() => evaluate(args));

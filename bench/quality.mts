@@ -2,9 +2,13 @@
 // through the model in few bits, and the next-token distributions at every place are compared. `fastvlm quantize --errors` tells
 // the error of every matrix.
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
+import { choice, parseFlags } from "../src/cli/args.ts";
+import { InputError } from "../src/errors.ts";
 import { FastVLM } from "../src/node.ts";
 import type { LoadOptions } from "../src/pipeline/types.ts";
+import { program } from "./lib/program.mts";
+
+const USAGE = "node bench/quality.mts --model DIR [--prompts FILE, one text a line] [--dtype f32|f16] [--json]";
 
 const FORMATS: readonly Pick<LoadOptions, "quantize" | "embeddings">[] = [
   { quantize: "int8" },
@@ -28,9 +32,9 @@ const TEXTS = [
 async function distributions(
   model: string,
   texts: readonly string[],
+  dtype: "f32" | "f16",
   rounding: Pick<LoadOptions, "quantize" | "embeddings"> = {},
 ): Promise<Float32Array[]> {
-  const dtype = values.dtype === "f16" ? "f16" : "f32";
   using vlm = await FastVLM.load(model, { dtype, ...rounding });
   const { gpu } = vlm;
   const { decoder } = vlm.model;
@@ -68,43 +72,48 @@ const divergence = (p: Float32Array, q: Float32Array): number =>
 
 const likeliest = (p: Float32Array): number => p.reduce((best, x, i) => (x > p[best]! ? i : best), 0);
 
-const { values } = parseArgs({
-  options: {
-    model: { type: "string" },
-    prompts: { type: "string" },
-    dtype: { type: "string" },
-    json: { type: "boolean" },
-  },
-});
-if (!values.model) {
-  console.error("node bench/quality.mts --model DIR [--prompts FILE, one text a line] [--dtype f32|f16] [--json]");
-  process.exit(2);
-}
-const texts = values.prompts ? readFileSync(values.prompts, "utf8").split("\n").filter(Boolean) : TEXTS;
-const exact = await distributions(values.model, texts);
-const rows = [];
-for (const { quantize: format, embeddings = "int8" } of FORMATS) {
-  const rounded = await distributions(values.model, texts, { quantize: format, embeddings });
-  const kl = exact.map((p, i) => divergence(p, rounded[i]!));
-  const same = exact.filter((p, i) => likeliest(p) === likeliest(rounded[i]!)).length;
-  const sorted = [...kl].sort((a, b) => a - b);
-  const mean = kl.reduce((a, b) => a + b, 0) / kl.length;
-  const p99 = sorted[Math.floor(0.99 * (sorted.length - 1))]!;
-  rows.push({
-    format,
-    embeddings,
-    places: kl.length,
-    meanDivergence: mean,
-    p99Divergence: p99,
-    sameTop1: same / kl.length,
-  });
-}
-if (values.json) console.log(JSON.stringify({ model: values.model, rows }));
-else {
-  console.log(`${values.model}: ${exact.length} places in ${texts.length} texts`);
-  for (const { format, embeddings, meanDivergence, p99Divergence, sameTop1 } of rows) {
-    console.log(
-      `${`${format}, embeddings ${embeddings}`.padEnd(30)} KL divergence ${meanDivergence.toFixed(4)} nats, 99th percentile ${p99Divergence.toFixed(4)}; same first choice ${(sameTop1 * 100).toFixed(1)} %`,
-    );
+async function compare(model: string, texts: readonly string[], dtype: "f32" | "f16", asJson: boolean): Promise<void> {
+  const exact = await distributions(model, texts, dtype);
+  const rows = [];
+  for (const { quantize: format, embeddings = "int8" } of FORMATS) {
+    const rounded = await distributions(model, texts, dtype, { quantize: format, embeddings });
+    const kl = exact.map((p, i) => divergence(p, rounded[i]!));
+    const same = exact.filter((p, i) => likeliest(p) === likeliest(rounded[i]!)).length;
+    const sorted = [...kl].sort((a, b) => a - b);
+    const mean = kl.reduce((a, b) => a + b, 0) / kl.length;
+    const p99 = sorted[Math.floor(0.99 * (sorted.length - 1))]!;
+    rows.push({
+      format,
+      embeddings,
+      places: kl.length,
+      meanDivergence: mean,
+      p99Divergence: p99,
+      sameTop1: same / kl.length,
+    });
+  }
+  if (asJson) console.log(JSON.stringify({ model, rows }));
+  else {
+    console.log(`${model}: ${exact.length} places in ${texts.length} texts`);
+    for (const { format, embeddings, meanDivergence, p99Divergence, sameTop1 } of rows) {
+      console.log(
+        `${`${format}, embeddings ${embeddings}`.padEnd(30)} KL divergence ${meanDivergence.toFixed(4)} nats, 99th percentile ${p99Divergence.toFixed(4)}; same first choice ${(sameTop1 * 100).toFixed(1)} %`,
+      );
+    }
   }
 }
+
+const FLAGS = {
+  model: { type: "string" },
+  prompts: { type: "string" },
+  dtype: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean" },
+} as const;
+
+await program(async () => {
+  const { values } = parseFlags(process.argv.slice(2), FLAGS, USAGE);
+  if (values.help) return void process.stdout.write(`${USAGE}\n`);
+  if (values.model === undefined) throw new InputError("--model is missing", { hint: USAGE });
+  const texts = values.prompts ? readFileSync(values.prompts, "utf8").split("\n").filter(Boolean) : TEXTS;
+  await compare(values.model, texts, choice("dtype", values.dtype, "f32", "f16") ?? "f32", values.json === true);
+});

@@ -12,6 +12,10 @@ import { show } from "./stats.mts";
 
 /** Runs a bench; an error a person can mend becomes one line, a hint, and exit code 2. */
 export async function program(body: () => Promise<void>): Promise<void> {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0); // whoever read has read enough
+  });
   try {
     await body();
   } catch (error) {
