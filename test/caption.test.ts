@@ -17,7 +17,7 @@ import { after, describe, test } from "node:test";
 import { jsonlStore, textStore } from "../src/cli/caption_store.ts";
 import { lock } from "../src/cli/lock.ts";
 import { InputError } from "../src/errors.ts";
-import { MODEL, run, start } from "./cli.ts";
+import { MODEL, run, runCramped, start } from "./cli.ts";
 import { encodePng } from "./png.ts";
 
 const folders: string[] = [];
@@ -148,6 +148,10 @@ describe("fastvlm caption", () => {
     const twice = await run(["caption", root, ...FLAGS, "--format", "txt"]);
     assert.equal(twice.code, 2);
     assert.match(twice.stderr, /a\.jpg and a\.png would have the same text file/);
+    const out = folder();
+    const where = await run(["caption", root, ...FLAGS, "--out", out]);
+    assert.deepEqual([where.code, existsSync(`${out}.lock`)], [2, false]);
+    assert.match(where.stderr, /^error: .*: expected a file, got a folder\nhint: .*--out/);
   });
 });
 
@@ -188,6 +192,15 @@ describe("a lock", () => {
     assert.throws(() => lock(path, "out"), { message: new RegExp(`process ${process.ppid} is`), hint: /lock\.next$/ });
   });
 
+  test("that does not fit on the disk leaves nothing behind", { skip: process.platform === "win32" }, () => {
+    const root = folder();
+    const body = `
+      const { lock } = await source("cli/lock.ts");
+      try { lock(${JSON.stringify(join(root, "out"))}, "out") } catch (error) { console.log(String(error)) }`;
+    assert.match(runCramped(0, body), /^InputError: .*out\.lock: cannot be written \(EFBIG\)\n$/);
+    assert.deepEqual(readdirSync(root), []);
+  });
+
   test("of a file is that of its links", { skip: process.platform === "win32" }, () => {
     const root = folder();
     writeFileSync(join(root, "out"), "");
@@ -202,8 +215,9 @@ describe("where captions go", () => {
   test("a torn line is removed, whole ones stay, and other files are left alone", async () => {
     const path = join(folder(), "captions.jsonl");
     const line = '{"file":"å.png","caption":"a \\"b\\"\\n","note":1}\n';
-    for (const torn of ["", "{", '{"file":"b.png","caption":"x"}', "\xc3"]) {
-      writeFileSync(path, `${line}${torn}`);
+    const cutInLetter = Buffer.from('{"file":"b.png","caption":"å').subarray(0, -1);
+    for (const torn of ["", " ", "{", '{"file":"b', '{"file":"b.png","caption":"x"', cutInLetter]) {
+      writeFileSync(path, Buffer.concat([Buffer.from(line), Buffer.from(torn)]));
       const store = jsonlStore(path);
       assert.deepEqual([store.has("å.png"), store.has("b.png")], [true, false]);
       await store.add("b.png", "two\nlines");
@@ -211,12 +225,36 @@ describe("where captions go", () => {
       store.close();
       assert.equal(readFileSync(path, "utf8"), `${line}{"file":"b.png","caption":"two\\nlines"}\n`);
     }
-    for (const foreign of ["[]\n", "text\n", '{"file":1,"caption":"a"}\n']) {
+    const whole = ['{"name":"my notes"}', '{"file":"a.png","size":3}', "text", "3", "[]", '{"file":1,"caption":"a"}'];
+    for (const foreign of [...whole, ...whole.map((text) => `${text}\n`), `${line}{"file": "b.png"`]) {
       writeFileSync(path, foreign);
       assert.throws(() => jsonlStore(path), InputError);
       assert.equal(readFileSync(path, "utf8"), foreign);
     }
     assert.throws(() => jsonlStore(join(path, "none")), InputError);
+  });
+
+  test("a last line that lacks only its end is kept", async () => {
+    const path = join(folder(), "captions.jsonl");
+    const line = '{"file":"a.png","caption":"an å"}';
+    writeFileSync(path, line);
+    const store = jsonlStore(path);
+    assert.equal(store.has("a.png"), true);
+    assert.equal(readFileSync(path, "utf8"), `${line}\n`);
+    await store.add("b.png", "b");
+    store.close();
+    assert.equal(readFileSync(path, "utf8"), `${line}\n{"file":"b.png","caption":"b"}\n`);
+  });
+
+  test("a full disk is said, and leaves whole lines", { skip: process.platform === "win32" }, () => {
+    const path = join(folder(), "captions.jsonl");
+    const body = `
+      const { jsonlStore } = await source("cli/caption_store.ts");
+      const store = jsonlStore(${JSON.stringify(path)});
+      await store.add("a.png", "a");
+      await store.add("b.png", "b".repeat(2000)).catch((error) => console.log(String(error), store.has("b.png")));`;
+    assert.equal(runCramped(1, body), `InputError: ${path}: cannot be written (EFBIG) false\n`);
+    assert.equal(readFileSync(path, "utf8"), '{"file":"a.png","caption":"a"}\n');
   });
 
   test("text files are named after their pictures", async () => {

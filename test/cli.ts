@@ -1,4 +1,4 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { GOLDEN } from "./golden.ts";
@@ -48,4 +48,19 @@ export function run(args: readonly string[], input = ""): Promise<Ended> {
   const { child, ended } = start(args);
   child.stdin.on("error", () => undefined).end(input);
   return ended;
+}
+
+/**
+ * Runs the body of a module whose files cannot grow past so many blocks, of 512 or 1,024 bytes: much like on a full disk.
+ * `source` imports from the sources. Returns what it prints.
+ */
+export function runCramped(blocks: number, body: string): string {
+  const source = `const source = (path) => import(new URL(path, ${JSON.stringify(new URL("../src/", import.meta.url))}));`;
+  const node = [process.execPath, "--disable-warning=ExperimentalWarning", "--input-type=module", "--eval"];
+  const script = `ulimit -f ${blocks} && exec "$0" "$@"`;
+  const { stdout, stderr } = spawnSync("sh", ["-c", script, ...node, `${source}\n${body}`], {
+    encoding: "utf8",
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+  });
+  return stdout + stderr;
 }

@@ -1,8 +1,12 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
 import { InputError } from "../errors.ts";
-import { writeWhole } from "./files.ts";
+import { unwritable, writeWhole } from "./files.ts";
 import { lock } from "./lock.ts";
+
+const NEWLINE = 10;
+/** Of every line that this program writes. */
+const BEGINNING = '{"file":"';
 
 /** Where captions go, and which files have one. Names are paths relative to the folder, with `/` between parts. */
 export interface CaptionStore {
@@ -36,52 +40,86 @@ export function openStore(format: "jsonl" | "txt", folder: string, out = join(fo
 /**
  * Captions as lines of one JSONL file, `{"file":…,"caption":…}`, in the order in which they are made.
  *
- * Lines are appended whole and synced. A line that a crash or a full disk cut off is removed when the file is opened.
+ * Lines are appended whole and synced. A line that a crash cut off is removed when the file is opened; a last line that lacks
+ * only its end, as some editors leave it, gets one.
  *
- * @throws InputError when the file cannot be written, or holds something else
+ * @throws InputError when the file cannot be read or written, or holds something else
  */
 export function jsonlStore(path: string): CaptionStore {
   const done = new Set<string>();
-  const end = existsSync(path) ? readLines(path, done) : 0;
-  const fd = openForAppending(path);
-  // Only what is torn off at the end goes; whole lines stay as they are.
-  ftruncateSync(fd, end);
+  const bytes = existsSync(path) ? read(path) : Buffer.alloc(0);
+  let end = readLines(path, bytes, done);
+  const fd = attempt(path, () => openSync(path, "a"));
+  const append = (text: string): void => {
+    const line = Buffer.from(text);
+    try {
+      // In one go: nothing else in this process writes in between, and only the last line can ever be torn.
+      for (let at = 0; at < line.length; ) at += writeSync(fd, line, at);
+      fsyncSync(fd);
+      end += line.length;
+    } catch (cause) {
+      // What did fit on the disk is no line, and must not have one behind it.
+      ftruncateSync(fd, end);
+      throw cause;
+    }
+  };
+  attempt(path, () => {
+    if (end < bytes.length) ftruncateSync(fd, end);
+    if (end > 0 && bytes[end - 1] !== NEWLINE) append("\n");
+  });
   return {
     has: (file) => done.has(file),
     async add(file, caption) {
-      const line = Buffer.from(`${JSON.stringify({ file, caption })}\n`);
-      // One call per line: nothing else in this process writes in between, and only the last line can ever be torn.
-      for (let at = 0; at < line.length; ) at += writeSync(fd, line, at);
-      fsyncSync(fd);
+      attempt(path, () => append(`${JSON.stringify({ file, caption })}\n`));
       done.add(file);
     },
     close: () => closeSync(fd),
   };
 }
 
-function openForAppending(path: string): number {
+function attempt<T>(path: string, write: () => T): T {
   try {
-    return openSync(path, "a");
+    return write();
   } catch (cause) {
-    throw new InputError(`${path}: cannot be written (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    throw unwritable(path, cause);
+  }
+}
+
+function read(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const what = code === "EISDIR" ? "expected a file, got a folder" : `cannot be read (${code})`;
+    throw new InputError(`${path}: ${what}`, { cause, hint: "Name another file with --out." });
   }
 }
 
 /** Adds the files that have captions to `done`; returns the bytes of whole lines. */
-function readLines(path: string, done: Set<string>): number {
-  const bytes = readFileSync(path);
-  const end = bytes.lastIndexOf(10) + 1;
-  for (const [i, line] of bytes.subarray(0, end).toString("utf8").split("\n").entries()) {
+function readLines(path: string, bytes: Buffer, done: Set<string>): number {
+  const lines = bytes.toString("utf8").split("\n");
+  const tail = lines.length - 1;
+  for (const [i, line] of lines.entries()) {
     if (line.trim() === "") continue;
     const file = fileOf(line);
-    if (file === undefined) {
+    if (file !== undefined) done.add(file);
+    else if (i < tail || !isTorn(line)) {
       throw new InputError(`${path}: line ${i + 1}: expected {"file":…,"caption":…}, got ${line.slice(0, 60)}`, {
         hint: "Name another file with --out, or repair this one.",
       });
     }
-    done.add(file);
   }
-  return end;
+  return fileOf(lines[tail]!) === undefined ? bytes.lastIndexOf(NEWLINE) + 1 : bytes.length;
+}
+
+/** Whether it can be the first part of a line of captions. What is whole JSON is something else, of another program. */
+function isTorn(line: string): boolean {
+  try {
+    JSON.parse(line);
+    return false;
+  } catch {
+    return line.startsWith(BEGINNING) || BEGINNING.startsWith(line);
+  }
 }
 
 function fileOf(line: string): string | undefined {

@@ -1,6 +1,15 @@
 import { rename, rm, writeFile } from "node:fs/promises";
 import { InputError } from "../errors.ts";
 
+/** The error of a file that could not be written, for the one who named it. */
+export function unwritable(path: string, cause: unknown): InputError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  return new InputError(`${path}: cannot be written (${code ?? message})`, {
+    cause,
+    hint: "Check that the folder exists, may be written to and has room.",
+  });
+}
+
 /** Writes under a temporary name first, so that an interrupted write leaves no half file. */
 export async function writeWhole(
   path: string,
@@ -12,9 +21,6 @@ export async function writeWhole(
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true }).catch(() => undefined);
-    throw new InputError(`${path}: cannot be written`, {
-      cause,
-      hint: "Check that the folder exists and may be written to.",
-    });
+    throw unwritable(path, cause);
   }
 }

@@ -1,6 +1,17 @@
-import { existsSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname } from "node:os";
 import { InputError } from "../errors.ts";
+import { unwritable } from "./files.ts";
 
 /** Who has a lock, as its file says. */
 interface Owner {
@@ -45,16 +56,18 @@ export function lock(path: string, what: string): () => void {
 
 /** Whether the file is made now, and was not there before. */
 function create(file: string, text: string): boolean {
+  let made: number | undefined;
   try {
-    writeFileSync(file, text, { flag: "wx" });
+    made = openSync(file, "wx");
+    writeFileSync(made, text);
     return true;
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    if (code === "EEXIST") return false;
-    throw new InputError(`${file}: cannot be written (${code})`, {
-      cause,
-      hint: "Check that the folder exists and may be written to.",
-    });
+    if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false;
+    // A lock without an owner, as on a full disk, would keep the next run out.
+    if (made !== undefined) rmSync(file, { force: true });
+    throw unwritable(file, cause);
+  } finally {
+    if (made !== undefined) closeSync(made);
   }
 }
 
