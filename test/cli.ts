@@ -51,7 +51,7 @@ export function run(args: readonly string[], input = ""): Promise<Ended> {
 }
 
 /**
- * Runs the body of a module whose files cannot grow past so many blocks, of 512 or 1,024 bytes: much like on a full disk.
+ * Runs the body of a module whose files cannot grow past so many blocks of 512 bytes: much like on a full disk.
  * `source` imports from the sources. Returns what it prints.
  */
 export function runCramped(blocks: number, body: string): string {

@@ -34,6 +34,7 @@ import { type Folder, memoryFolder } from "../weights/folder.ts";
 import { dequantize, interleave, quantize } from "../weights/quant.ts";
 import { encodeSafetensors, type OutputTensor } from "../weights/safetensors.ts";
 import type { QuantFormats } from "../weights/weights.ts";
+import { runCramped } from "./cli.ts";
 import { GOLDEN } from "./golden.ts";
 import { gpu } from "./gpu.ts";
 import { sharded } from "./shards.ts";
@@ -230,6 +231,28 @@ describe("fastvlm quantize", () => {
       group_size: 32,
     });
     await assert.rejects(quantizeFolder(model, out, { format: "int4" }), /does not exist yet/);
+  });
+
+  test("a disk that is full at the last bytes is said, and no folder is made", {
+    skip: process.platform === "win32",
+  }, async () => {
+    const whole = join(temporary, "whole");
+    const out = join(temporary, "too large");
+    await quantizeFolder(model, whole, { format: "int4" });
+    const { size } = statSync(join(whole, "model.safetensors"));
+    const body = `
+      const { quantizeFolder } = await source("cli/quantize_folder.ts");
+      const [model, out] = ${JSON.stringify([model, out])};
+      await quantizeFolder(model, out, { format: "int4" }).catch((error) => console.log(String(error)));`;
+    const said = runCramped(Math.floor((size - 1) / 512), body);
+    assert.match(said, /^InputError: .*model\.safetensors: cannot be written \(EFBIG\)\n$/);
+    assert.equal(existsSync(out), false);
+    await quantizeFolder(model, out, { format: "int4" });
+    assert.deepEqual(readFileSync(join(out, "model.safetensors")), readFileSync(join(whole, "model.safetensors")));
+    await assert.rejects(quantizeFolder(model, join(out, "config.json", "below a file"), { format: "int4" }), {
+      name: "InputError",
+      message: /cannot be written \(ENOTDIR\)$/,
+    });
   });
 
   test("an interrupted run goes on with the shards that are whole", async () => {

@@ -10,6 +10,15 @@ export function unwritable(path: string, cause: unknown): InputError {
   });
 }
 
+/** What `write` returns. @throws InputError that names `path` when the file system refuses */
+export async function writing<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write();
+  } catch (cause) {
+    throw unwritable(path, cause);
+  }
+}
+
 /** Writes under a temporary name first, so that an interrupted write leaves no half file. */
 export async function writeWhole(
   path: string,

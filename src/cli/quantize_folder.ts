@@ -1,15 +1,4 @@
-import {
-  copyFile,
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  writeFile,
-} from "node:fs/promises";
+import { copyFile, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { CHUNK_BYTES, type Checkpoint } from "../../weights/checkpoint.ts";
 import { FLOAT_BYTES, isFloat, toFloat32 } from "../../weights/convert.ts";
@@ -22,8 +11,10 @@ import type { QuantFormats } from "../../weights/weights.ts";
 import { InputError } from "../errors.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { nodeFolder } from "../node/folder.ts";
+import { writeAll } from "../node/write_all.ts";
 import { assemble, openParts } from "../pipeline/assemble.ts";
 import { GROUP, type QuantFormat } from "../tensor/quantized.ts";
+import { writeWhole, writing } from "./files.ts";
 
 export interface QuantizeOptions {
   readonly format: QuantFormat;
@@ -60,7 +51,7 @@ interface State {
  * names, each shard for itself. It is written next to `output` and renamed when it is complete; whole shards of an interrupted
  * run are kept when the source has not changed since.
  *
- * @throws InputError when `output` exists, or the weights are codes already
+ * @throws InputError when `output` exists or cannot be written, or the weights are codes already
  */
 export async function quantizeFolder(input: string, output: string, options: QuantizeOptions): Promise<Report> {
   const { format, embeddings = "int8", onProgress } = options;
@@ -92,13 +83,15 @@ export async function quantizeFolder(input: string, output: string, options: Qua
     }
     const matrices = await writer.write(join(partial, file), progress);
     state.done[file] = { bytes: writer.bytes, matrices };
-    await writeWhole(join(partial, STATE), JSON.stringify(state));
+    await write(join(partial, STATE), JSON.stringify(state));
   }
   const files = Object.values(state.done);
   const outputBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
   await copyRest(input, partial, formats, checkpoint, byFile.size > 1 ? { index, outputBytes } : undefined);
-  await rm(join(partial, STATE));
-  await rename(partial, output);
+  await writing(output, async () => {
+    await rm(join(partial, STATE));
+    await rename(partial, output);
+  });
   return {
     output,
     inputBytes: checkpoint.tensorBytes,
@@ -142,10 +135,14 @@ async function begin(partial: string, source: string): Promise<State> {
   } catch {
     // None, or damaged: start over.
   }
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
+  await writing(partial, async () => {
+    await rm(partial, { recursive: true, force: true });
+    await mkdir(partial, { recursive: true });
+  });
   return { source, done: {} };
 }
+
+type Put = (at: number, bytes: Uint8Array) => Promise<void>;
 
 /** One safetensors file: some tensors as they are, others as codes and scales. */
 class ShardWriter {
@@ -174,35 +171,36 @@ class ShardWriter {
 
   /** Writes under another name first: only a whole file ever bears `path`. */
   async write(path: string, progress: (bytes: number) => void): Promise<RoundedMatrix[]> {
-    const file = await open(`${path}.tmp`, "w");
+    const file = await writing(path, () => open(`${path}.tmp`, "w"));
+    const put: Put = (at, bytes) => writing(path, () => writeAll(file, at, bytes));
     const matrices: RoundedMatrix[] = [];
     try {
-      await file.write(this.#header, 0, this.#header.length, 0);
+      await put(0, this.#header);
       for (const tensor of this.#tensors) {
         const format = this.#rounded.get(tensor.name);
         if (format)
-          matrices.push({ name: tensor.name, format, error: await this.#round(file, tensor, format, progress) });
-        else await this.#copy(file, tensor, progress);
+          matrices.push({ name: tensor.name, format, error: await this.#round(put, tensor, format, progress) });
+        else await this.#copy(put, tensor, progress);
       }
-      await file.sync();
+      await writing(path, () => file.sync());
     } finally {
       await file.close();
       await this.#checkpoint.folder.close();
     }
-    await rename(`${path}.tmp`, path);
+    await writing(path, () => rename(`${path}.tmp`, path));
     return matrices;
   }
 
-  async #copy(file: FileHandle, { name }: StoredTensor, progress: (bytes: number) => void): Promise<void> {
+  async #copy(put: Put, { name }: StoredTensor, progress: (bytes: number) => void): Promise<void> {
     const start = this.#offsets.get(name)!;
     await this.#checkpoint.stream(name, async (chunk, at) => {
-      await file.write(chunk, 0, chunk.length, start + at);
+      await put(start + at, chunk);
       progress(chunk.length);
     });
   }
 
   async #round(
-    file: FileHandle,
+    put: Put,
     tensor: StoredTensor,
     format: QuantFormat,
     progress: (bytes: number) => void,
@@ -216,8 +214,8 @@ class ShardWriter {
       offsets: this.#offsets.get(names.offsets),
     };
     const rowBytes = shape[1]! * FLOAT_BYTES[dtype];
-    const put = async (part: Uint32Array | Uint16Array, place: "codes" | "scales" | "offsets"): Promise<void> => {
-      await file.write(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), 0, part.byteLength, at[place]);
+    const append = async (place: keyof typeof at, part: Uint32Array | Uint16Array): Promise<void> => {
+      await put(at[place]!, new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
       at[place] = at[place]! + part.byteLength;
     };
     let error = 0;
@@ -227,9 +225,9 @@ class ShardWriter {
       async (chunk) => {
         const values = toFloat32(chunk, dtype);
         const stored = quantize(values, format);
-        await put(stored.codes, "codes");
-        await put(stored.scales, "scales");
-        if (stored.offsets) await put(stored.offsets, "offsets");
+        await append("codes", stored.codes);
+        await append("scales", stored.scales);
+        if (stored.offsets) await append("offsets", stored.offsets);
         const back = dequantize(stored, format);
         for (let i = 0; i < values.length; i++) {
           error += (back[i]! - values[i]!) ** 2;
@@ -251,11 +249,12 @@ async function copyRest(
   checkpoint: Checkpoint,
   sharded: { index: Record<string, string>; outputBytes: number } | undefined,
 ): Promise<void> {
-  const json = (file: string, value: unknown) => writeWhole(join(output, file), `${JSON.stringify(value, null, 2)}\n`);
+  const json = (file: string, value: unknown) => write(join(output, file), `${JSON.stringify(value, null, 2)}\n`);
   for (const entry of await readdir(input, { withFileTypes: true })) {
     const isWeights = /\.(safetensors|bin|pth?|gguf|onnx|h5|msgpack)$|\.index\.json$/.test(entry.name);
     if (entry.isDirectory() || entry.name.startsWith(".") || isWeights || entry.name === "config.json") continue;
-    await copyFile(join(input, entry.name), join(output, basename(entry.name)));
+    const [from, to] = [join(input, entry.name), join(output, basename(entry.name))];
+    await writing(`${to}, a copy of ${from}`, () => copyFile(from, to));
   }
   const quantization = { quant_method: QUANT_METHOD, format, embeddings, group_size: GROUP };
   await json("config.json", { ...checkpoint.config, quantization_config: quantization });
@@ -264,7 +263,5 @@ async function copyRest(
   await json("model.safetensors.index.json", { metadata: { total_size: outputBytes }, weight_map: index });
 }
 
-async function writeWhole(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.tmp`, text);
-  await rename(`${path}.tmp`, path);
-}
+/** The temporary name is always the same: what a killed run left of it is written over by the next. */
+const write = (path: string, text: string): Promise<void> => writeWhole(path, text, `${path}.tmp`);

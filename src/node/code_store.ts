@@ -5,6 +5,7 @@ import { checkFileName, type Folder } from "../../weights/folder.ts";
 import { cacheFolder } from "./cache_folder.ts";
 import { nodeFolder } from "./folder.ts";
 import { replaceFile, UNFINISHED } from "./replace_file.ts";
+import { writeAll } from "./write_all.ts";
 
 /** Bytes of all files together; the least recently used go first. */
 const MAX_BYTES = 32e9;
@@ -54,11 +55,7 @@ export class NodeCodeStore implements CodeStore {
     await replaceFile(path, async (unfinished) => {
       const handle = await open(unfinished, "wx", 0o600);
       try {
-        await fill(async (at, part) => {
-          for (let done = 0; done < part.length; ) {
-            done += (await handle.write(part, done, part.length - done, at + done)).bytesWritten;
-          }
-        });
+        await fill((at, part) => writeAll(handle, at, part));
         await handle.sync();
       } finally {
         await handle.close();
