@@ -108,6 +108,23 @@ describe("the terminal", () => {
 });
 
 describe("programs", () => {
+  test("each lists its flags", async () => {
+    const flags = {
+      generate: ["--prompt TEXT .*the flag may be left out", "--trace", "--json"],
+      inspect: ["--vision", "--projector", "--language", "--json"],
+      doctor: ["--json"],
+      demo: [],
+    };
+    const check = async ([command, lines]: [string, string[]]): Promise<void> => {
+      const { code, stdout } = await run([command, "--help"]);
+      assert.equal(code, 0);
+      assert.match(stdout, new RegExp(`^fastvlm ${command}`));
+      for (const line of lines) assert.match(stdout, new RegExp(line));
+    };
+    await Promise.all(Object.entries(flags).map(check));
+    assert.match((await run(["help"])).stdout, /^generate, chat and caption .*--model DIR/m);
+  });
+
   test("what is rounded is kept for the next start, listed and removed", async () => {
     const env = { XDG_CACHE_HOME: join(folder, "cache") };
     const program = async (...args: string[]): Promise<string> => {
@@ -153,6 +170,23 @@ describe("programs", () => {
     const alone = await run(["generate", "--model", MODEL, "--prompt", "?", "--embeddings", "int4"]);
     assert.equal(alone.code, 2);
     assert.match(alone.stderr, /^error: embeddings: int4 was asked for without quantize\nhint: .*--quantize int4/);
+    const glob = ["--model", MODEL, "--image", PICTURE, "b.jpg", "c.jpg"];
+    for (const args of [
+      ["generate", "--prompt", "?", ...glob],
+      ["chat", ...glob],
+    ]) {
+      const surplus = await run(args);
+      assert.deepEqual([surplus.code, surplus.stdout], [2, ""]);
+      assert.match(
+        surplus.stderr,
+        /^error: \w+: expected nothing beside flags, got "b.jpg" and 1 more\nhint: .*--image/,
+      );
+    }
+    for (const command of ["doctor", "demo", "cache"]) {
+      const surplus = await run([command, "x"]);
+      assert.equal(surplus.code, 2);
+      assert.match(surplus.stderr, /^error: \w+: expected nothing beside flags, got "x"\nhint: /);
+    }
     const unknown = await run(["dream"]);
     assert.equal(unknown.code, 2);
     assert.match(unknown.stderr, /unknown command "dream".*\nhint: /s);

@@ -39,6 +39,13 @@ export function parseFlags<const T extends Options>(args: readonly string[], opt
   }
 }
 
+/** @throws InputError when there are arguments that belong to no flag, such as all but the first file of `--image *.jpg` */
+export function noArguments(command: string, [first, ...rest]: readonly string[], hint: string): void {
+  if (first === undefined) return;
+  const more = rest.length > 0 ? ` and ${rest.length} more` : "";
+  throw new InputError(`${command}: expected nothing beside flags, got "${first}"${more}`, { hint });
+}
+
 /** A flag's value as an integer within bounds; undefined when the flag is absent. */
 export function integer(
   flag: string,

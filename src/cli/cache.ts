@@ -1,6 +1,5 @@
-import { InputError } from "../errors.ts";
 import { NodeCodeStore, type StoredFile } from "../node/code_store.ts";
-import { parseFlags } from "./args.ts";
+import { noArguments, parseFlags } from "./args.ts";
 
 export const CACHE_USAGE = `fastvlm cache [--clear]
 
@@ -14,9 +13,7 @@ const FLAGS = { clear: { type: "boolean" } } as const;
 /** `fastvlm cache`: what is kept between starts. */
 export async function cache(args: readonly string[], store = new NodeCodeStore()): Promise<void> {
   const { values, positionals } = parseFlags(args, FLAGS, CACHE_USAGE);
-  if (positionals.length > 0) {
-    throw new InputError(`cache: expected no arguments, got ${positionals.length}`, { hint: CACHE_USAGE });
-  }
+  noArguments("cache", positionals, CACHE_USAGE);
   const files = await store.list();
   if (values.clear) for (const { name } of files) await store.remove(name);
   process.stdout.write(`${describe(store.path, files)}${values.clear && files.length > 0 ? ", removed" : ""}\n`);

@@ -13,7 +13,7 @@ import {
   VIDEO_USAGE,
   videoOptions,
 } from "./answer_flags.ts";
-import { parseFlags } from "./args.ts";
+import { noArguments, parseFlags } from "./args.ts";
 import { Attachments, COMMAND_USAGE, readCommand, save } from "./chat_commands.ts";
 import { describe } from "./describe.ts";
 import { historyFile, readHistory, writeHistory } from "./history.ts";
@@ -46,7 +46,8 @@ const FLAGS = {
 
 /** `fastvlm chat`: questions and answers until /exit, the end of the input, or Ctrl-C twice. */
 export async function chat(args: readonly string[]): Promise<void> {
-  const { values } = parseFlags(args, FLAGS, "fastvlm chat --help lists the flags.");
+  const { values, positionals } = parseFlags(args, FLAGS, "fastvlm chat --help lists the flags.");
+  noArguments("chat", positionals, "Repeat --image or --video for each file.");
   const clip = videoOptions(values);
   const options = answerOptions(values);
   const attached = new Attachments();

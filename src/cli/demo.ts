@@ -9,9 +9,12 @@ import { decodeImage } from "../image/decode.ts";
 import { nodeCodecs } from "../node/image_codecs.ts";
 import { FastVLM } from "../node.ts";
 import type { Result } from "../pipeline/types.ts";
-import { parseFlags } from "./args.ts";
+import { noArguments, parseFlags } from "./args.ts";
 import { summary } from "./generate.ts";
 import { halfBlocks } from "./half_blocks.ts";
+
+export const DEMO_USAGE =
+  "fastvlm demo: questions about sample pictures, answered by the checkpoint that comes with the program";
 
 /** The embedded checkpoint: beside the sources in a checkout, inside `dist` in the package. */
 export const EMBEDDED = fileURLToPath(new URL("../../weights/fastvlm-tiny", import.meta.url));
@@ -39,7 +42,8 @@ const SCENES: readonly Scene[] = [
 
 /** `fastvlm demo`, what `npm start` runs: questions about sample pictures and a clip, answered by the embedded checkpoint. */
 export async function demo(args: readonly string[]): Promise<void> {
-  parseFlags(args, {}, "fastvlm demo");
+  const { positionals } = parseFlags(args, {}, DEMO_USAGE);
+  noArguments("demo", positionals, DEMO_USAGE);
   if (!existsSync(EMBEDDED)) {
     throw new InputError(`demo: expected the embedded checkpoint at ${EMBEDDED}, found nothing`, {
       hint: "Reinstall the package, or check the repository out again.",

@@ -9,7 +9,13 @@ import { nativeJpeg } from "../node/image_codecs.ts";
 import { NodeTuningStore, webgpuVersion } from "../node/tuning_store.ts";
 import { hasVulkanLoader, vulkanDrivers } from "../node/vulkan.ts";
 import { tuningKey } from "../pipeline/tuning.ts";
-import { parseFlags } from "./args.ts";
+import { noArguments, parseFlags } from "./args.ts";
+
+export const DOCTOR_USAGE = `fastvlm doctor [--json]
+
+  The runtime, the GPU adapter and its limits, and what would make answers work, or work faster.
+
+  --json            print one JSON object instead of text`;
 
 /** What `fastvlm doctor` finds out. */
 export interface Report {
@@ -124,7 +130,8 @@ function gpuDevices(): Report["devices"] {
 
 /** `fastvlm doctor`: the report as text, or as JSON with `--json`. */
 export async function runDoctor(args: readonly string[]): Promise<void> {
-  const { values } = parseFlags(args, { json: { type: "boolean" } }, "fastvlm doctor [--json]");
+  const { values, positionals } = parseFlags(args, { json: { type: "boolean" } }, DOCTOR_USAGE);
+  noArguments("doctor", positionals, DOCTOR_USAGE);
   const report = await doctor();
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report));
 }

@@ -12,16 +12,16 @@ import {
   VIDEO_USAGE,
   videoOptions,
 } from "./answer_flags.ts";
-import { parseFlags } from "./args.ts";
+import { noArguments, parseFlags } from "./args.ts";
 import { writeWhole } from "./files.ts";
 import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
 import { status } from "./progress.ts";
 
-export const GENERATE_USAGE = `fastvlm generate [--image FILE …] [--video FILE …] --prompt TEXT
+export const GENERATE_USAGE = `fastvlm generate [--image FILE …] [--video FILE …] [--prompt] TEXT
 
   --image FILE         JPEG, PNG or WebP; a path or an address; may be given several times
   --video FILE         MP4, MOV or WebM, a path or an address, or a folder of frames; may be given several times
-  --prompt TEXT        the question
+  --prompt TEXT        the question; the flag may be left out
   --system TEXT        replaces the system prompt
 ${ANSWER_USAGE}
 ${VIDEO_USAGE}
@@ -48,6 +48,13 @@ const FLAGS = {
 /** `fastvlm generate`: one question, one answer. */
 export async function generate(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseFlags(args, FLAGS, "fastvlm generate --help lists the flags.");
+  if (values.prompt !== undefined) {
+    noArguments(
+      "generate",
+      positionals,
+      "Repeat --image or --video for each file. A question is all that needs no flag.",
+    );
+  }
   const prompt = values.prompt ?? positionals.join(" ");
   if (prompt === "")
     throw new InputError("--prompt: expected a question, got none", {

@@ -5,6 +5,14 @@ import "../node.ts";
 import { parseFlags } from "./args.ts";
 import { sourceOf } from "./model.ts";
 
+export const INSPECT_USAGE = `fastvlm inspect [DIR] [--json]
+fastvlm inspect --vision DIR --language DIR [--projector DIR] [--json]
+
+  DIR               checkpoint folder or address; default: the tiny one that comes with the program
+  --vision DIR, --language DIR, --projector DIR
+                    parts of several checkpoints that make a model; the projector is the vision folder's unless named
+  --json            print one JSON object instead of text`;
+
 const FLAGS = {
   vision: { type: "string" },
   projector: { type: "string" },
@@ -14,10 +22,9 @@ const FLAGS = {
 
 /** `fastvlm inspect DIR`: what a checkpoint is, without loading its weights. */
 export async function inspect(args: readonly string[]): Promise<void> {
-  const usage = "fastvlm inspect DIR [--json], or --vision DIR --language DIR";
-  const { values, positionals } = parseFlags(args, FLAGS, usage);
+  const { values, positionals } = parseFlags(args, FLAGS, INSPECT_USAGE);
   if (positionals.length > 1)
-    throw new InputError(`inspect: expected one folder, got ${positionals.length}`, { hint: usage });
+    throw new InputError(`inspect: expected one folder, got ${positionals.length}`, { hint: INSPECT_USAGE });
   const [model] = positionals;
   const report = await inspectCheckpoint(sourceOf({ ...values, ...(model !== undefined && { model }) }));
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report));

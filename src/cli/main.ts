@@ -2,11 +2,11 @@ import { FastVLMError, InputError } from "../errors.ts";
 import { CACHE_USAGE, cache } from "./cache.ts";
 import { CAPTION_USAGE, caption } from "./caption.ts";
 import { CHAT_USAGE, chat } from "./chat.ts";
-import { demo } from "./demo.ts";
+import { DEMO_USAGE, demo } from "./demo.ts";
 import { describe } from "./describe.ts";
-import { runDoctor } from "./doctor.ts";
+import { DOCTOR_USAGE, runDoctor } from "./doctor.ts";
 import { GENERATE_USAGE, generate } from "./generate.ts";
-import { inspect } from "./inspect.ts";
+import { INSPECT_USAGE, inspect } from "./inspect.ts";
 import { QUANTIZE_USAGE, quantize } from "./quantize.ts";
 
 const USAGE = `fastvlm: ask questions about images and videos, on your own GPU
@@ -20,43 +20,38 @@ const USAGE = `fastvlm: ask questions about images and videos, on your own GPU
   fastvlm doctor           the GPU adapter, and what would make it faster
   fastvlm demo             questions about sample pictures
 
-With --model DIR they use a checkpoint of yours, else the tiny one that comes with the program.
-generate, chat, caption, quantize and cache list their flags with --help.`;
+generate, chat and caption use the tiny checkpoint that comes with the program, or with --model DIR one of yours.
+Each command lists its flags with --help.`;
 
-const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
-  generate,
-  chat,
-  caption,
-  inspect,
-  quantize,
-  cache,
-  doctor: runDoctor,
-  demo,
-};
-const USAGES: Readonly<Record<string, string>> = {
-  generate: GENERATE_USAGE,
-  chat: CHAT_USAGE,
-  caption: CAPTION_USAGE,
-  quantize: QUANTIZE_USAGE,
-  cache: CACHE_USAGE,
+interface Command {
+  readonly usage: string;
+  readonly run: (args: readonly string[]) => Promise<void>;
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  generate: { usage: GENERATE_USAGE, run: generate },
+  chat: { usage: CHAT_USAGE, run: chat },
+  caption: { usage: CAPTION_USAGE, run: caption },
+  inspect: { usage: INSPECT_USAGE, run: inspect },
+  quantize: { usage: QUANTIZE_USAGE, run: quantize },
+  cache: { usage: CACHE_USAGE, run: cache },
+  doctor: { usage: DOCTOR_USAGE, run: runDoctor },
+  demo: { usage: DEMO_USAGE, run: demo },
 };
 
-async function main([command, ...args]: readonly string[]): Promise<void> {
-  if (command === undefined || command === "help" || command === "--help" || command === "-h") {
-    process.stdout.write(`${USAGE}\n`);
+async function main([name, ...args]: readonly string[]): Promise<void> {
+  const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const isHelp = name === undefined || name === "help" || name === "--help" || name === "-h";
+  if (isHelp || args.includes("--help") || args.includes("-h")) {
+    process.stdout.write(`${command?.usage ?? USAGE}\n`);
     return;
   }
-  if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(`${Object.hasOwn(USAGES, command) ? USAGES[command] : USAGE}\n`);
-    return;
-  }
-  const run = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
-  if (!run) {
-    throw new InputError(`unknown command "${command}": expected ${Object.keys(COMMANDS).join(", ")}`, {
+  if (!command) {
+    throw new InputError(`unknown command "${name}": expected ${Object.keys(COMMANDS).join(", ")}`, {
       hint: "fastvlm help",
     });
   }
-  await run(args);
+  await command.run(args);
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
