@@ -48,13 +48,8 @@ const FLAGS = {
 /** `fastvlm generate`: one question, one answer. */
 export async function generate(args: readonly string[]): Promise<void> {
   const { values, positionals } = parseFlags(args, FLAGS, "fastvlm generate --help lists the flags.");
-  if (values.prompt !== undefined) {
-    noArguments(
-      "generate",
-      positionals,
-      "Repeat --image or --video for each file. A question is all that needs no flag.",
-    );
-  }
+  const oneByOne = "Repeat --image or --video for each file, and put a question of several words in quotes.";
+  if (values.prompt !== undefined) noArguments("generate", positionals, oneByOne);
   const prompt = values.prompt ?? positionals.join(" ");
   if (prompt === "")
     throw new InputError("--prompt: expected a question, got none", {
