@@ -14,7 +14,8 @@ import {
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { jsonlStore, textStore } from "../src/cli/caption_store.ts";
+import { nameWithin } from "../src/cli/caption.ts";
+import { jsonlStore, openStore, textStore } from "../src/cli/caption_store.ts";
 import { lock } from "../src/cli/lock.ts";
 import { InputError } from "../src/errors.ts";
 import { MODEL, run, runCramped, start } from "./cli.ts";
@@ -113,6 +114,24 @@ describe("fastvlm caption", () => {
     // Nothing is left to do, so no model is needed.
     const idle = await run(["caption", root, "--model", "nowhere", "--format", "txt", "--recursive"]);
     assert.deepEqual([idle.code, idle.stderr], [0, "0 captioned, 120 had a caption\n"]);
+  });
+
+  test("goes on when nobody reads its messages; Ctrl-C has its own exit code", async () => {
+    const root = folder();
+    for (let i = 0; i < 120; i++) writeFileSync(join(root, `${i}.png`), i % 3 ? picture(i) : "no picture");
+    const out = join(root, "captions.jsonl");
+    const stopped = start(["caption", root, ...FLAGS]);
+    while (linesOf(out).length < 20 && stopped.child.exitCode === null)
+      await new Promise((next) => setTimeout(next, 10));
+    stopped.child.kill("SIGINT");
+    const { code, stderr } = await stopped.ended;
+    assert.equal(code, 130, stderr);
+    assert.match(stderr, /^skipped /m);
+    const unread = start(["caption", root, ...FLAGS]);
+    unread.child.stderr.destroy();
+    assert.equal((await unread.ended).code, 1);
+    assert.equal(linesOf(out).length, 80);
+    assert.ok(!existsSync(`${out}.lock`));
   });
 
   for (const format of ["jsonl", "txt"] as const) {
@@ -232,6 +251,42 @@ describe("where captions go", () => {
       assert.equal(readFileSync(path, "utf8"), foreign);
     }
     assert.throws(() => jsonlStore(join(path, "none")), InputError);
+  });
+
+  test("folders that share a file keep their pictures apart", async () => {
+    const root = folder();
+    const [one, two] = [join(root, "one"), join(root, "two")];
+    const out = join(root, "captions", "all.jsonl");
+    for (const path of [one, join(one, "in"), two, join(root, "captions")]) mkdirSync(path);
+    const files = (path: string): string[] => linesOf(path).map((line) => JSON.parse(line).file as string);
+    for (const [path, has] of [
+      [one, false],
+      [two, false],
+      [one, true],
+    ] as const) {
+      const store = openStore("jsonl", path, out);
+      assert.equal(store.has("in/a.png"), has);
+      if (!has) await store.add("in/a.png", path);
+      store.close();
+    }
+    assert.deepEqual(files(out), ["../one/in/a.png", "../two/in/a.png"]);
+    for (const inside of [undefined, join(one, "..c.jsonl"), join(one, "in", "c.jsonl")]) {
+      const store = openStore("jsonl", one, inside);
+      await store.add("in/a.png", "a");
+      store.close();
+      assert.deepEqual(files(inside ?? join(one, "captions.jsonl")), ["in/a.png"]);
+    }
+    const above = openStore("jsonl", join(one, "in"), join(one, "captions.jsonl"));
+    assert.ok(above.has("a.png"), "a folder within has the names that --recursive gives it");
+    above.close();
+  });
+
+  test("names of pictures, in every Node", () => {
+    assert.equal(nameWithin("/", { name: "a.png", parentPath: "/" }), "a.png");
+    const root = folder();
+    assert.equal(nameWithin(root, { name: "a.png", path: join(root, "in") }), "in/a.png");
+    assert.equal(nameWithin(root, { name: "a.png" }), "a.png");
+    if (process.platform !== "win32") assert.equal(nameWithin(root, { name: "a\\b.png" }), "a\\b.png");
   });
 
   test("a last line that lacks only its end is kept", async () => {

@@ -1,5 +1,5 @@
 import { readdir, readFile, stat } from "node:fs/promises";
-import { join, parse, resolve } from "node:path";
+import { join, parse, relative, resolve, sep } from "node:path";
 import pc from "picocolors";
 import { ImageError, InputError } from "../errors.ts";
 import type { FastVLM } from "../node.ts";
@@ -23,7 +23,8 @@ exit code is then 1.
   --prompt TEXT        what is asked of every picture; default: ${PROMPT}
   --system TEXT        replaces the system prompt
   --format jsonl|txt   one file of lines {"file":…,"caption":…} (default), or photo.txt beside each photo.jpg
-  --out FILE           the JSONL file; default: FOLDER/captions.jsonl
+  --out FILE           the JSONL file; default: FOLDER/captions.jsonl. Pictures are named by their paths from FOLDER; in a file
+                       outside FOLDER by those from the file's own folder, so that several FOLDERs can share it
   --recursive          the folder's folders too
   --parallel N         pictures that are answered together; default ${PARALLEL}
 ${ANSWER_USAGE}
@@ -66,7 +67,8 @@ export async function caption(args: readonly string[]): Promise<void> {
     const ask = { prompt: values.prompt ?? PROMPT, system: values.system, ...answerOptions(values) };
     const { made, failed } = await captionAll(vlm, folder, left, store, ask, parallel);
     process.stderr.write(`${summary(made, skipped, failed)}\n`);
-    if (failed > 0) process.exitCode = 1;
+    // Ctrl-C has a code of its own, which says that more is to come.
+    if (failed > 0) process.exitCode ??= 1;
     await finish(vlm);
   } finally {
     store.close();
@@ -148,10 +150,15 @@ async function picturesIn(folder: string, recursive: boolean): Promise<string[]>
   const root = resolve(folder);
   const files = entries
     .filter((entry) => !entry.isDirectory() && PICTURE.test(entry.name) && !entry.name.startsWith("."))
-    .map(({ parentPath, name }) => join(resolve(parentPath), name).slice(root.length + 1))
-    .map((path) => path.replaceAll("\\", "/"));
+    .map((entry) => nameWithin(root, entry));
   if (files.length === 0) throw new InputError(`${folder}: expected JPEG, PNG or WebP files, found none`);
   return files.sort();
+}
+
+/** A file's name relative to a folder above it. Node before 20.12 calls an entry's folder `path`, and 20.0 lists one folder. */
+export function nameWithin(root: string, entry: { name: string; parentPath?: string; path?: string }): string {
+  const { name, parentPath, path } = entry;
+  return relative(root, join(resolve(parentPath ?? path ?? root), name)).replaceAll(sep, "/");
 }
 
 /** @throws InputError when two pictures would have one text file */

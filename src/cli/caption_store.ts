@@ -1,5 +1,5 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
-import { basename, dirname, extname, join } from "node:path";
+import { basename, dirname, extname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { InputError } from "../errors.ts";
 import { unwritable, writeWhole } from "./files.ts";
 import { lock } from "./lock.ts";
@@ -25,7 +25,7 @@ export interface CaptionStore {
 export function openStore(format: "jsonl" | "txt", folder: string, out = join(folder, "captions.jsonl")): CaptionStore {
   const unlock = format === "txt" ? lock(join(folder, ".captions"), `${folder}: captions`) : lock(out, out);
   try {
-    const store = format === "txt" ? textStore(folder) : jsonlStore(out);
+    const store = format === "txt" ? textStore(folder) : jsonlStore(out, prefixOf(folder, out));
     const close = (): void => {
       store.close();
       unlock();
@@ -38,14 +38,26 @@ export function openStore(format: "jsonl" | "txt", folder: string, out = join(fo
 }
 
 /**
+ * What goes before names relative to the folder in a JSONL file: nothing in the folder itself, else the way to the folder, so
+ * that the same name in two folders is two pictures.
+ */
+function prefixOf(folder: string, out: string): string {
+  const [pictures, captions] = [resolve(folder), dirname(resolve(out))];
+  const below = relative(pictures, captions);
+  const isOutside = below === ".." || below.startsWith(`..${sep}`) || isAbsolute(below);
+  return isOutside ? `${relative(captions, pictures).replaceAll(sep, "/")}/` : "";
+}
+
+/**
  * Captions as lines of one JSONL file, `{"file":…,"caption":…}`, in the order in which they are made.
  *
  * Lines are appended whole and synced. A line that a crash cut off is removed when the file is opened; a last line that lacks
  * only its end, as some editors leave it, gets one.
  *
+ * @param prefix goes before the names of files
  * @throws InputError when the file cannot be read or written, or holds something else
  */
-export function jsonlStore(path: string): CaptionStore {
+export function jsonlStore(path: string, prefix = ""): CaptionStore {
   const done = new Set<string>();
   const bytes = existsSync(path) ? read(path) : Buffer.alloc(0);
   let end = readLines(path, bytes, done);
@@ -68,10 +80,10 @@ export function jsonlStore(path: string): CaptionStore {
     if (end > 0 && bytes[end - 1] !== NEWLINE) append("\n");
   });
   return {
-    has: (file) => done.has(file),
+    has: (file) => done.has(prefix + file),
     async add(file, caption) {
-      attempt(path, () => append(`${JSON.stringify({ file, caption })}\n`));
-      done.add(file);
+      attempt(path, () => append(`${JSON.stringify({ file: prefix + file, caption })}\n`));
+      done.add(prefix + file);
     },
     close: () => closeSync(fd),
   };

@@ -54,6 +54,10 @@ async function main([name, ...args]: readonly string[]): Promise<void> {
   await command.run(args);
 }
 
+process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+  // Work goes on when nobody reads what is said about it, as in `fastvlm … 2>&1 | head`.
+  if (error.code !== "EPIPE") throw error;
+});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // The reader went away, as in `fastvlm … | head`.
   if (error.code === "EPIPE") process.exit(0);
