@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
+import pc from "picocolors";
 import { InputError } from "../errors.ts";
-import type { ChatOptions, ContentPart } from "../pipeline/types.ts";
+import type { ChatOptions, ContentPart, Result } from "../pipeline/types.ts";
 import type { VideoOptions } from "../video/types.ts";
 import { choice, integer, number } from "./args.ts";
 
@@ -62,6 +63,12 @@ function schemaFormat(path: string): ChatOptions["format"] {
     throw new InputError(`--json-schema: ${path}: expected JSON: ${(cause as Error).message}`, { cause });
   }
 }
+
+/** Whether an answer that has a form, such as JSON, may have ended before it was complete. */
+export const isCutOff = (hasForm: boolean, result: Result | undefined): boolean =>
+  hasForm && result?.finishReason === "length";
+
+export const CUT_OFF = `${pc.yellow("warning:")} the answer reached --max-tokens and may lack the end of its JSON`;
 
 /** Flags of every command that reads videos. */
 export const VIDEO_FLAGS = {

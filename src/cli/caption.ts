@@ -3,8 +3,8 @@ import { join, parse, relative, resolve, sep } from "node:path";
 import pc from "picocolors";
 import { ImageError, InputError } from "../errors.ts";
 import type { FastVLM } from "../node.ts";
-import type { ChatOptions } from "../pipeline/types.ts";
-import { ANSWER_FLAGS, ANSWER_USAGE, answerOptions } from "./answer_flags.ts";
+import type { ChatOptions, Result } from "../pipeline/types.ts";
+import { ANSWER_FLAGS, ANSWER_USAGE, answerOptions, CUT_OFF, isCutOff } from "./answer_flags.ts";
 import { choice, integer, parseFlags } from "./args.ts";
 import { type CaptionStore, openStore } from "./caption_store.ts";
 import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
@@ -100,8 +100,10 @@ async function captionAll(
     for (const file of queue) {
       stopping.signal.throwIfAborted();
       try {
-        await store.add(file, await captionOf(vlm, join(folder, file), { ...ask, signal: stopping.signal }));
+        const { text, cutOff } = await captionOf(vlm, join(folder, file), { ...ask, signal: stopping.signal });
+        await store.add(file, text);
         made++;
+        if (cutOff) progress.line(`${CUT_OFF}: ${file}`);
       } catch (error) {
         if (!(error instanceof ImageError || error instanceof UnreadableError)) throw error;
         failed++;
@@ -132,14 +134,18 @@ class Stopped extends Error {}
 /** A file that is there and cannot be read is that file's problem, as a damaged one is. */
 class UnreadableError extends Error {}
 
-async function captionOf(vlm: FastVLM, path: string, ask: Ask): Promise<string> {
+async function captionOf(vlm: FastVLM, path: string, ask: Ask): Promise<{ text: string; cutOff: boolean }> {
   // Read here, so that an InputError below is about the flags, which would fail every picture.
   const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
     throw new UnreadableError(`cannot be read (${cause.code})`, { cause });
   });
   let text = "";
-  for await (const piece of vlm.generate({ ...ask, images: [new Uint8Array(bytes)] })) text += piece.text;
-  return text.trim();
+  let result: Result | undefined;
+  for await (const piece of vlm.generate({ ...ask, images: [new Uint8Array(bytes)] })) {
+    text += piece.text;
+    result = piece.result;
+  }
+  return { text: text.trim(), cutOff: isCutOff(ask.format !== undefined, result) };
 }
 
 /** Names of the pictures in a folder, in order, relative to it. */

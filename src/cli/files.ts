@@ -1,4 +1,5 @@
-import { rename, rm, writeFile } from "node:fs/promises";
+import { access, constants, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { InputError } from "../errors.ts";
 
 /** The error of a file that could not be written, for the one who named it. */
@@ -17,6 +18,14 @@ export async function writing<T>(path: string, write: () => Promise<T>): Promise
   } catch (cause) {
     throw unwritable(path, cause);
   }
+}
+
+/** @throws InputError when no file can be made at `path`, while there is nothing to lose yet */
+export async function checkPlace(path: string): Promise<void> {
+  // The dot tells a folder from a file.
+  await writing(path, () => access(`${dirname(path)}/.`, constants.W_OK));
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) throw new InputError(`${path}: expected a file, got a folder`);
 }
 
 /** Writes under a temporary name first, so that an interrupted write leaves no half file. */

@@ -7,13 +7,15 @@ import {
   ANSWER_FLAGS,
   ANSWER_USAGE,
   answerOptions,
+  CUT_OFF,
   contentOf,
+  isCutOff,
   VIDEO_FLAGS,
   VIDEO_USAGE,
   videoOptions,
 } from "./answer_flags.ts";
 import { noArguments, parseFlags } from "./args.ts";
-import { writeWhole } from "./files.ts";
+import { checkPlace, writeWhole } from "./files.ts";
 import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
 import { status } from "./progress.ts";
 
@@ -66,6 +68,7 @@ export async function generate(args: readonly string[]): Promise<void> {
   const content = contentOf(values.image ?? [], values.video ?? [], prompt, clip);
   const messages: Message[] = [{ role: "user", content }];
   if (values.system !== undefined) messages.unshift({ role: "system", content: values.system });
+  if (values.trace !== undefined) await checkPlace(values.trace);
   using vlm = await loadFrom(values, { profile: values.profile });
   let result: Result | undefined;
   for await (const piece of vlm.chat(messages, options)) {
@@ -75,8 +78,9 @@ export async function generate(args: readonly string[]): Promise<void> {
   }
   if (!result) return;
   const { trace, ...printed } = result;
-  if (trace && values.trace) await writeWhole(values.trace, trace);
   process.stdout.write(values.json ? `${JSON.stringify(printed)}\n` : "\n");
+  if (isCutOff(options.format !== undefined, result)) process.stderr.write(`${CUT_OFF}\n`);
+  if (trace && values.trace) await writeWhole(values.trace, trace);
   if (!values.json && process.stderr.isTTY) process.stderr.write(`${pc.dim(summary(result))}\n`);
   if (values.profile) await printProfile(vlm);
   await finish(vlm);
