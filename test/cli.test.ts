@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { answerOptions } from "../src/cli/answer_flags.ts";
 import { integer, number, parseFlags, withAliases } from "../src/cli/args.ts";
-import { readCommand } from "../src/cli/chat_commands.ts";
+import { culprit, readCommand } from "../src/cli/chat_commands.ts";
 import { historyFile, readHistory, writeHistory } from "../src/cli/history.ts";
 import { defaultModel, sourceOf } from "../src/cli/model.ts";
 import { duration, ProgressBar, progressText } from "../src/cli/progress.ts";
@@ -90,6 +90,15 @@ describe("the terminal", () => {
     assert.deepEqual(readCommand("/quit"), { name: "exit", argument: "" });
     if (process.platform !== "win32") assert.equal(readCommand("/video a\\ b.mp4")?.argument, "a b.mp4");
     for (const line of ["/nope", "/image", "/save  "]) assert.throws(() => readCommand(line), InputError);
+  });
+
+  test("which file a question failed for", () => {
+    const shown = { images: ["a.jpg", "https://x.org/b.jpg?q=1"], videos: ["c.mp4", "d.mp4"] };
+    const found = (message: string, videosRead: number) => culprit(new Error(message), shown, videosRead);
+    assert.deepEqual([found("video: cut off", 0), found("video: cut off", 1)], ["c.mp4", "d.mp4"]);
+    assert.equal(found("a.jpg: no such file", 2), "a.jpg");
+    assert.equal(found("https://x.org/b.jpg: expected JPEG", 2), "https://x.org/b.jpg?q=1");
+    assert.equal(found("the prompt is too long", 2), undefined);
   });
 
   test("history is kept in the cache folder, oldest lines forgotten", () => {
@@ -187,6 +196,11 @@ describe("programs", () => {
       assert.equal(surplus.code, 2);
       assert.match(surplus.stderr, /^error: \w+: expected nothing beside flags, got "x"\nhint: /);
     }
+    for (const trace of [join(folder, "none", "t"), join(PICTURE, "t"), folder]) {
+      const early = await run(["generate", "--model", "not loaded", "--prompt", "?", "--trace", trace]);
+      assert.equal(early.code, 2);
+      assert.ok(early.stderr.startsWith(`error: ${trace}: `), early.stderr);
+    }
     const unknown = await run(["dream"]);
     assert.equal(unknown.code, 2);
     assert.match(unknown.stderr, /unknown command "dream".*\nhint: /s);
@@ -222,6 +236,46 @@ describe("programs", () => {
     assert.deepEqual(next?.content, [{ type: "text", text: "And?" }]);
     assert.equal(messages.length, 4);
     assert.equal(stdout, `${answer?.content}\n${last?.content}\n`);
+  });
+
+  test("chat: what a question without an answer was to show goes with the next, but for what cannot be shown", async () => {
+    const saved = join(folder, "shown.json");
+    const notes = join(folder, "notes.txt");
+    writeFileSync(notes, "not a video");
+    const lines = [
+      `/video ${notes}`,
+      `/image ${PICTURE}`,
+      "What is it?",
+      "very ".repeat(2000),
+      "And now?",
+      `/video ${notes}`,
+      "/forget",
+      "And that?",
+      `/save ${saved}`,
+    ];
+    const { code, stderr } = await run(["chat", "--model", MODEL, "--max-tokens", "3"], lines.join("\n"));
+    assert.equal(code, 2, "there were mistakes");
+    assert.match(stderr, /^.*notes\.txt is left out .*:\nerror: video: .*\n(hint: .*\n)?error: .* tokens .* together/);
+    const messages = JSON.parse(readFileSync(saved, "utf8")) as Message[];
+    assert.deepEqual(messages[0]?.content, [
+      { type: "image", image: PICTURE },
+      { type: "text", text: "And now?" },
+    ]);
+    assert.deepEqual(messages[2]?.content, [{ type: "text", text: "And that?" }]);
+  });
+
+  test("JSON that --max-tokens cuts off is said", async () => {
+    const schema = join(folder, "text.json");
+    const pictures = join(folder, "pictures");
+    writeFileSync(schema, '{"type":"string","minLength":400}');
+    mkdirSync(pictures);
+    copyFileSync(PICTURE, join(pictures, "a.jpg"));
+    const flags = ["--model", MODEL, "--max-tokens", "3", "--json-schema", schema];
+    const warning = "warning: the answer reached --max-tokens and may lack the end of its JSON";
+    const said = async (args: string[], input = ""): Promise<string> => (await run([...args, ...flags], input)).stderr;
+    assert.equal(await said(["generate", "What?"]), `${warning}\n`);
+    assert.equal(await said(["chat"], "What?"), `${warning}\n`);
+    assert.equal(await said(["caption", pictures]), `${warning}: a.jpg\n1 captioned\n`);
   });
 
   test("chat: Ctrl-C ends the answer, twice the program", async () => {

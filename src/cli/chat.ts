@@ -2,19 +2,21 @@ import { createInterface } from "node:readline";
 import pc from "picocolors";
 import { FastVLMError, GpuError } from "../errors.ts";
 import type { Session } from "../pipeline/session.ts";
-import type { Message } from "../pipeline/types.ts";
+import type { Message, Piece } from "../pipeline/types.ts";
 import type { VideoOptions } from "../video/types.ts";
 import {
   ANSWER_FLAGS,
   ANSWER_USAGE,
   answerOptions,
+  CUT_OFF,
   contentOf,
+  isCutOff,
   VIDEO_FLAGS,
   VIDEO_USAGE,
   videoOptions,
 } from "./answer_flags.ts";
 import { noArguments, parseFlags } from "./args.ts";
-import { Attachments, COMMAND_USAGE, readCommand, save } from "./chat_commands.ts";
+import { type Attached, Attachments, COMMAND_USAGE, culprit, nameOf, readCommand, save } from "./chat_commands.ts";
 import { describe } from "./describe.ts";
 import { historyFile, readHistory, writeHistory } from "./history.ts";
 import { finish, loadFrom, MODEL_FLAGS, MODEL_USAGE } from "./model.ts";
@@ -56,7 +58,7 @@ export async function chat(args: readonly string[]): Promise<void> {
   using vlm = await loadFrom(values);
   const messages: Message[] = values.system === undefined ? [] : [{ role: "system", content: values.system }];
   using session = vlm.session({ ...options, messages, overflow: "drop-oldest" });
-  await new Conversation(session, attached, clip).run();
+  await new Conversation(session, attached, clip, options.format !== undefined).run();
   await finish(vlm);
 }
 
@@ -64,16 +66,19 @@ class Conversation {
   readonly #session: Session;
   readonly #attached: Attachments;
   readonly #clip: VideoOptions;
+  readonly #hasForm: boolean;
   readonly #terminal = process.stdin.isTTY === true && process.stdout.isTTY === true;
   /** Of the answer in the making. */
   #answer: AbortController | undefined;
   /** Ctrl-C since the last line. */
   #interrupts = 0;
 
-  constructor(session: Session, attached: Attachments, clip: VideoOptions) {
+  /** @param hasForm whether answers have a form to keep to */
+  constructor(session: Session, attached: Attachments, clip: VideoOptions, hasForm: boolean) {
     this.#session = session;
     this.#attached = attached;
     this.#clip = clip;
+    this.#hasForm = hasForm;
   }
 
   async run(): Promise<void> {
@@ -121,10 +126,13 @@ class Conversation {
     return this.#interrupts < 2;
   }
 
-  async #command(name: "image" | "video" | "reset" | "save" | "help", argument: string): Promise<void> {
+  async #command(name: "image" | "video" | "forget" | "reset" | "save" | "help", argument: string): Promise<void> {
     if (name === "help") process.stdout.write(`${COMMAND_USAGE}\n`);
     else if (name === "save") this.#note(`saved as ${await save(argument, this.#session.messages)}`);
-    else if (name === "reset") {
+    else if (name === "forget") {
+      this.#attached.take();
+      this.#note("Nothing is shown with the next question.");
+    } else if (name === "reset") {
       this.#session.reset();
       this.#attached.take();
       this.#note("The conversation begins anew.");
@@ -135,29 +143,49 @@ class Conversation {
   }
 
   async #ask(question: string): Promise<void> {
-    const { images, videos } = this.#attached.take();
+    const shown = this.#attached.take();
     const waiting = status(process.stderr);
-    const onFrame = (done: number, total: number): void => waiting.say(`video: frame ${done} of ${total}`);
-    const content = contentOf(images, videos, question, { ...this.#clip, onProgress: onFrame });
+    let videosRead = 0;
+    const onFrame = (done: number, total: number): void => {
+      waiting.say(`video: frame ${done} of ${total}`);
+      if (done === total) videosRead++;
+    };
+    const content = contentOf(shown.images, shown.videos, question, { ...this.#clip, onProgress: onFrame });
     const answer = new AbortController();
     this.#answer = answer;
+    let last: Piece | undefined;
     try {
       const { signal } = answer;
       const onProgress = ({ stage, done, total }: { stage: string; done: number; total: number }): void =>
         waiting.say(`${stage}: ${done} of ${total}`);
-      for await (const { text } of this.#session.ask(content, { signal, onProgress })) {
+      for await (const piece of this.#session.ask(content, { signal, onProgress })) {
         waiting.clear();
-        process.stdout.write(text);
+        process.stdout.write(piece.text);
+        last = piece;
       }
       process.stdout.write("\n");
+      if (isCutOff(this.#hasForm, last?.result)) process.stderr.write(`${CUT_OFF}\n`);
     } catch (error) {
       waiting.clear();
-      if (!answer.signal.aborted) throw error;
-      process.stdout.write("\n");
-      this.#note("Stopped.");
+      const stopped = answer.signal.aborted;
+      if (stopped) {
+        process.stdout.write("\n");
+        this.#note("Stopped.");
+      }
+      if (!last) this.#showAgain(shown, stopped ? undefined : culprit(error as Error, shown, videosRead));
+      if (!stopped) throw error;
     } finally {
       waiting.clear();
       this.#answer = undefined;
+    }
+  }
+
+  /** A question without an answer is no part of the conversation, so that what it was to show is not seen yet. */
+  #showAgain(shown: Attached, without: string | undefined): void {
+    this.#attached.putBack(shown, without);
+    if (without !== undefined) process.stderr.write(`${nameOf(without)} is left out from here on, for this reason:\n`);
+    else if (shown.images.length + shown.videos.length > 0) {
+      this.#note("What was to be shown goes with the next question, unless you /forget it.");
     }
   }
 

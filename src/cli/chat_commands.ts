@@ -1,6 +1,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { extname, join } from "node:path";
+import { shownAddress } from "../../weights/address.ts";
 import { InputError } from "../errors.ts";
 import { decodeFile } from "../pipeline/image_file.ts";
 import type { ContentPart, Message } from "../pipeline/types.ts";
@@ -8,12 +9,13 @@ import { writeWhole } from "./files.ts";
 
 export const COMMAND_USAGE = `  /image FILE   shows a picture with the next question
   /video FILE   shows a video, or a folder of frames, with the next question
+  /forget       shows nothing of that
   /reset        begins anew
   /save FILE    writes the conversation as text, or as JSON where the name ends in .json
   /help         this list
   /exit         leaves, as Ctrl-D does`;
 
-const NAMES = ["image", "video", "reset", "save", "help", "exit"] as const;
+const NAMES = ["image", "video", "forget", "reset", "save", "help", "exit"] as const;
 const NEEDS_ARGUMENT: readonly string[] = ["image", "video", "save"];
 
 /**
@@ -42,6 +44,15 @@ function cleanPath(text: string): string {
 
 const isAddress = (source: string): boolean => /^(https?|data):/i.test(source);
 
+/** A path or an address as errors show it. */
+export const nameOf = (source: string): string => (isAddress(source) ? shownAddress(source) : source);
+
+/** Paths and addresses. */
+export interface Attached {
+  readonly images: readonly string[];
+  readonly videos: readonly string[];
+}
+
 /** What the next question is asked about. */
 export class Attachments {
   #images: string[] = [];
@@ -61,12 +72,29 @@ export class Attachments {
   }
 
   /** Everything attached; nothing is afterwards. */
-  take(): { images: string[]; videos: string[] } {
+  take(): Attached {
     const taken = { images: this.#images, videos: this.#videos };
     this.#images = [];
     this.#videos = [];
     return taken;
   }
+
+  /** Attaches what was taken again, but for the file that cannot be shown. */
+  putBack({ images, videos }: Attached, without?: string): void {
+    this.#images.push(...images.filter((path) => path !== without));
+    this.#videos.push(...videos.filter((path) => path !== without));
+  }
+}
+
+/**
+ * The file for which a question failed; undefined where that was not it, or cannot be told.
+ *
+ * @param videosRead how many of the videos were read, which comes before all else
+ */
+export function culprit({ message }: Error, { images, videos }: Attached, videosRead: number): string | undefined {
+  if (videosRead < videos.length) return videos[videosRead];
+  // Errors begin with the picture's name.
+  return images.find((image) => message.startsWith(`${nameOf(image)}: `));
 }
 
 async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {
