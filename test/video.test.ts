@@ -12,11 +12,12 @@ import { inspect } from "node:util";
 import { FastVLMError, InputError, VideoError } from "../src/errors.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import { installWebCodecs } from "../src/node/video.ts";
+import { type ContentPart, FastVLM } from "../src/node.ts";
 import { platform } from "../src/pipeline/platform.ts";
 import { gridFor, readVideo } from "../src/video/read.ts";
 import { checkChoice, chooseFrames, frameIndices } from "../src/video/sampling.ts";
 import type { FrameRule } from "../src/video/types.ts";
-import "../src/node.ts";
+import { resultOf } from "./answers.ts";
 import { GOLDEN } from "./golden.ts";
 import { mutate, randomFrom } from "./mutate.ts";
 import { encodePng } from "./png.ts";
@@ -123,6 +124,20 @@ describe("image sequences", () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  test("photos are turned upright by their EXIF tag, unless that is not wanted", async () => {
+    const turned = fileURLToPath(new URL("preprocess/exif_6.jpg", GOLDEN));
+    const [upright] = (await readVideo([turned])).frames;
+    const [stored] = (await readVideo([turned], {}, undefined, undefined, false)).frames;
+    assert.deepEqual([stored!.width, stored!.height], [upright!.height, upright!.width]);
+    assert.notEqual(stored!.width, stored!.height);
+    using vlm = await FastVLM.load(fileURLToPath(new URL("models/fastvlm_hf", GOLDEN)), { orientation: false });
+    const ask = async (part: ContentPart): Promise<readonly number[]> =>
+      (await resultOf(vlm.chat([{ role: "user", content: [part] }], { maxTokens: 8 }))).tokens;
+    const image = await ask({ type: "image", image: turned });
+    assert.deepEqual(await ask({ type: "video", video: [turned] }), image);
+    assert.notDeepEqual(await ask({ type: "image", image: upright! }), image);
   });
 
   test("an empty folder, and none", async () => {

@@ -45,7 +45,7 @@ export function pictureOf(loaded: Loaded, image: ImageInput): Picture {
 
 /** The frames of a video as pictures, and when each is shown, in seconds. The video is read at once. */
 export async function framesOf(
-  { gpu, model, imageSize, resize: mode }: Loaded,
+  { gpu, model, imageSize, resize: mode, orientation }: Loaded,
   video: VideoInput,
   options: VideoOptions,
   signal: AbortSignal | undefined,
@@ -62,7 +62,7 @@ export async function framesOf(
   const pictures: Picture[] = [];
   const contents: Promise<string>[] = [];
   const read = async (abort: AbortSignal | undefined): Promise<readonly number[]> => {
-    const { frames, seconds } = await readVideo(input, options, abort, finish);
+    const { frames, seconds } = await readVideo(input, options, abort, finish, orientation);
     for (const [i, { data }] of frames.entries()) {
       const load = async (again: AbortSignal | undefined): Promise<Square> => {
         await read(again);

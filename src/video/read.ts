@@ -12,6 +12,7 @@ import type { Clip, VideoInput, VideoOptions } from "./types.ts";
  * Decodes the frames of a clip that `options` choose.
  *
  * @param finish applied to each frame as it comes, such as making it smaller. Default: nothing
+ * @param orientation whether photos in an image sequence are turned upright by their EXIF tag. Default true
  * @throws VideoError when the bytes are not a video this runtime can decode, or no frame is in the part asked for
  * @throws ImageError when a frame of an image sequence is no image, or pixels that make no sense
  * @throws InputError when there is no such file, or an option makes no sense
@@ -21,6 +22,7 @@ export async function readVideo(
   options: VideoOptions = {},
   signal?: AbortSignal,
   finish: (frame: Pixels) => Pixels | Promise<Pixels> = (frame) => frame,
+  orientation = true,
 ): Promise<Clip> {
   const request = { ...checkChoice(options), finish, onProgress: options.onProgress };
   const fps = options.fps ?? 1;
@@ -28,10 +30,11 @@ export async function readVideo(
   signal?.throwIfAborted();
   if (typeof input !== "string" && !(input instanceof Uint8Array)) {
     if (!Array.isArray(input)) throw new InputError("video: expected a path, an address, bytes or a list of frames");
-    return readImages(input, fps, request, signal);
+    return readImages(input, fps, request, signal, orientation);
   }
   const folder = typeof input === "string" ? await platform().listImages(input) : undefined;
-  return folder ? readImages(folder, fps, request, signal) : platform().decodeVideo(input, request, signal);
+  if (folder) return readImages(folder, fps, request, signal, orientation);
+  return platform().decodeVideo(input, request, signal);
 }
 
 async function readImages(
@@ -39,6 +42,7 @@ async function readImages(
   fps: number,
   { finish, onProgress, ...choice }: ClipRequest,
   signal: AbortSignal | undefined,
+  orientation: boolean,
 ): Promise<Clip> {
   const times = images.map((_, i) => i / fps);
   const chosen = chooseFrames(times, choice);
@@ -48,7 +52,7 @@ async function readImages(
     signal?.throwIfAborted();
     const image = images[index]!;
     const bytes = typeof image === "string" ? await readSource(image, signal) : image;
-    const frame = bytes instanceof Uint8Array ? await decodeFile(bytes, image, { orientation: true }) : bytes;
+    const frame = bytes instanceof Uint8Array ? await decodeFile(bytes, image, { orientation }) : bytes;
     frames.push(await finish(frame));
     onProgress?.(frames.length, chosen.length);
   }

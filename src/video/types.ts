@@ -36,7 +36,7 @@ export interface VideoOptions {
 
 /** The frames of a clip that were chosen. */
 export interface Clip {
-  /** Upright RGB frames in time order. */
+  /** RGB frames in time order, upright unless photos are to stay as they are stored. */
   readonly frames: readonly Pixels[];
   /** When each of them is shown, in seconds from the clip's beginning. */
   readonly seconds: readonly number[];
