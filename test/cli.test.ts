@@ -201,6 +201,12 @@ describe("programs", () => {
       assert.equal(early.code, 2);
       assert.ok(early.stderr.startsWith(`error: ${trace}: `), early.stderr);
     }
+    const both = await run(["inspect", MODEL, "--vision", MODEL, "--language", MODEL]);
+    assert.equal(both.code, 2);
+    assert.match(
+      both.stderr,
+      /^error: inspect: expected either a folder or --vision with --language, got both\nhint: /,
+    );
     const unknown = await run(["dream"]);
     assert.equal(unknown.code, 2);
     assert.match(unknown.stderr, /unknown command "dream".*\nhint: /s);

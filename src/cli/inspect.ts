@@ -26,6 +26,11 @@ export async function inspect(args: readonly string[]): Promise<void> {
   if (positionals.length > 1)
     throw new InputError(`inspect: expected one folder, got ${positionals.length}`, { hint: INSPECT_USAGE });
   const [model] = positionals;
+  if (model !== undefined && (values.vision ?? values.projector ?? values.language) !== undefined) {
+    throw new InputError("inspect: expected either a folder or --vision with --language, got both", {
+      hint: INSPECT_USAGE,
+    });
+  }
   const report = await inspectCheckpoint(sourceOf({ ...values, ...(model !== undefined && { model }) }));
   process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : render(report));
 }
