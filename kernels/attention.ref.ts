@@ -1,4 +1,4 @@
-import { type AttentionVariant, selfAttentionBy } from "./attention.ts";
+import { type AttentionVariant, attentionTileFits, selfAttentionBy } from "./attention.ts";
 import { defineSuite } from "./case.ts";
 import { hasCpuLanes } from "./lanes.ts";
 import { hasMatrices } from "./matrices.ts";
@@ -93,7 +93,8 @@ export default defineSuite<Case>({
   supports({ adapter }, { variant, headDim }, dtype) {
     if (variant === "lanes") return hasCpuLanes(adapter);
     if (variant === "matrix") return dtype === "f16" && hasMatrices(adapter);
+    if (variant === "rows") return true;
     // Software adapters unroll the loops of a tile over a wide head, and then compile for half a minute.
-    return !(adapter.software && variant === "tile" && headDim > 32);
+    return attentionTileFits(headDim, adapter) && !(adapter.software && headDim > 32);
   },
 });

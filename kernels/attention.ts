@@ -49,7 +49,7 @@ const WORKGROUP_SIZE = 32;
 
 /** Queries of a workgroup of the shader that shares keys between them. */
 const TILE_ROWS = 32;
-/** Keys that it takes at a time, and head sizes for which it has as many threads as queries. */
+/** Keys that it takes at a time, and head sizes for which it has at least as many threads as queries. */
 const TILE_KEYS = 32;
 const TILE_HEADS: readonly number[] = [32, 64];
 
@@ -64,11 +64,15 @@ const MAX_MATRIX_HEAD = 80;
 
 export type AttentionVariant = "rows" | "tile" | "matrix" | "lanes";
 
+/** Whether a workgroup has the memory that the tile takes. */
+export const attentionTileFits = (headDim: number, { workgroupBytes }: AdapterSummary): boolean =>
+  tileBytes(TILE_ROWS, headDim, TILE_KEYS, 2) <= workgroupBytes;
+
 /** Which shader serves this head size on this adapter; `half` says that elements are f16. */
 export function pickAttention(headDim: number, half: boolean, adapter: AdapterSummary): AttentionVariant {
   if (hasCpuLanes(adapter)) return "lanes";
   if (half && headDim % 8 === 0 && headDim <= MAX_MATRIX_HEAD && hasMatrices(adapter)) return "matrix";
-  const fits = TILE_HEADS.includes(headDim) && tileBytes(TILE_ROWS, headDim, TILE_KEYS, 2) <= adapter.workgroupBytes;
+  const fits = TILE_HEADS.includes(headDim) && attentionTileFits(headDim, adapter);
   return fits && !adapter.software ? "tile" : "rows";
 }
 

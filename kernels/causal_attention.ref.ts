@@ -1,6 +1,6 @@
 import { attendRef } from "./attention.ref.ts";
 import { defineSuite, f32, type HostTensor } from "./case.ts";
-import { type CausalAttentionVariant, causalAttentionBy } from "./causal_attention.ts";
+import { type CausalAttentionVariant, causalAttentionBy, causalTileFits } from "./causal_attention.ts";
 import { hasCpuLanes } from "./lanes.ts";
 import type { CacheLayout } from "./rope_kv.ts";
 
@@ -100,6 +100,7 @@ export default defineSuite<Case>({
   flops: ({ tokens, start, heads, headDim }) => 4 * heads * headDim * tokens * (start + (tokens + 1) / 2),
   supports({ adapter }, { variant, headDim }) {
     if (variant === "lanes") return hasCpuLanes(adapter);
+    if (variant === "tile") return causalTileFits(headDim, adapter);
     // Software adapters unroll the loops over a wide head, and then compile for half a minute.
     return !(adapter.software && variant === "rows" && headDim > 64);
   },

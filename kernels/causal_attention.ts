@@ -73,9 +73,14 @@ export function pickCausalAttention(
 ): CausalAttentionVariant {
   if (hasCpuLanes(adapter) && headDim % 8 === 0) return "lanes";
   if (tokens === 1 && headDim / 4 <= DECODE_SIZE) return "decode";
+  const isTile = tokens >= MIN_TILE_TOKENS && causalTileFits(headDim, adapter) && !adapter.software;
+  return isTile ? "tile" : "rows";
+}
+
+/** Whether there is a tile for this head size, and a workgroup has the memory that it takes. */
+export function causalTileFits(headDim: number, { workgroupBytes }: AdapterSummary): boolean {
   const keys = TILE_KEYS[headDim];
-  const fits = keys !== undefined && tileBytes(TILE_ROWS, headDim, keys, 1) <= adapter.workgroupBytes;
-  return tokens >= MIN_TILE_TOKENS && fits && !adapter.software ? "tile" : "rows";
+  return keys !== undefined && tileBytes(TILE_ROWS, headDim, keys, 1) <= workgroupBytes;
 }
 
 /**

@@ -124,6 +124,8 @@ export interface SampleTensors {
 export function sample(logits: Tensor, options: SampleOptions = {}, tensors: SampleTensors = {}): Tensor {
   const { R, V } = logits.dims("R V");
   const { temperature = 0, topK = 0, topP = 1, draws = 1 } = options;
+  if (draws > 1 && temperature === 0)
+    throw new ShapeError(`sample: draws: expected 1 without a temperature, got ${draws}`);
   const { gpu } = logits;
   const token = tensors.token ?? gpu.empty([draws * R], "u32");
   expectShape("sample: token", token, [draws * R]);
@@ -171,7 +173,7 @@ export interface Scores {
 }
 
 /** Elements of a row that one workgroup takes: enough groups for a GPU; a CPU has few cores, and barriers are slow there. */
-export const sampleChunk = (columns: number, { software }: AdapterSummary): number =>
+const sampleChunk = (columns: number, { software }: AdapterSummary): number =>
   Math.ceil(columns / (software ? 4 : 128) / 256) * 256;
 
 /** Threads of a workgroup: where a CPU takes turns for them at every barrier, few. */

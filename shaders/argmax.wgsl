@@ -7,7 +7,7 @@ override WORKGROUP_SIZE: u32 = 256;
 struct Params {
   rows: u32,
   dim: u32,    // elements in a row
-  limit: u32,  // elements base here on are ignored
+  limit: u32,  // elements from here on are ignored
 }
 
 @group(0) @binding(0) var<storage, read> x: array<x_t>;        // [R, C]

@@ -35,9 +35,10 @@ fn halves(w: vec2u) -> vec4f { return vec4f(unpack2x16float(w.x), unpack2x16floa
 fn key(at: u32, count: u32) -> Eight {
   var k: Eight;
   for (var i = 0u; i < min(8, count); i += 2) {
-    let w = keys[select(at + i, (at + i) / 2, KV_F16)];
+    let first = select(at + i, (at + i) / 2, KV_F16);
+    let w = keys[first];
     k[i] = select(bitcast<vec4f>(w), halves(w.xy), KV_F16);
-    k[i + 1] = select(bitcast<vec4f>(keys[at + i + 1]), halves(w.zw), KV_F16);
+    k[i + 1] = select(bitcast<vec4f>(keys[first + select(1u, 0u, KV_F16)]), halves(w.zw), KV_F16);
   }
   return k;
 }

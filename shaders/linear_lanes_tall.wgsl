@@ -24,7 +24,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<vec4<bias_t>>;          // [O]
 @group(0) @binding(3) var<storage, read> scale: array<vec4<scale_t>>;        // [O]
 @group(0) @binding(4) var<storage, read> residual: array<vec4<residual_t>>;  // [R, O]
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<y_t>>;          // [R, O]
+@group(0) @binding(5) var<storage, read_write> y: array<vec2<y_t>>;          // [R, O]
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Φ by erf, Abramowitz & Stegun 7.1.26: absolute error below 1.5e-7.
@@ -50,7 +50,8 @@ fn finish(row: u32, quad: u32, sum: vec4f) {
   if (HAS_SCALE) { v *= vec4f(scale[quad]); }
   let at = row * params.stride / 4 + quad;
   if (HAS_RESIDUAL) { v += vec4f(residual[at]); }
-  y[at] = vec4<y_t>(v);
+  y[2 * at] = vec2<y_t>(v.xy);
+  y[2 * at + 1] = vec2<y_t>(v.zw);
 }
 
 fn halves(w: vec2u) -> vec4f { return vec4f(unpack2x16float(w.x), unpack2x16float(w.y)); }
@@ -132,9 +133,6 @@ fn main(
       finish(row + r, (params.first + column) / 4, sum);
       continue;
     }
-    let gated = swiglu(sum.xy, sum.zw);
-    let at = (row + r) * params.stride + column;
-    y[at / 4][at % 4] = y_t(gated.x);
-    y[at / 4][at % 4 + 1] = y_t(gated.y);
+    y[((row + r) * params.stride + column) / 2] = vec2<y_t>(swiglu(sum.xy, sum.zw));
   }
 }
