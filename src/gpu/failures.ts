@@ -34,15 +34,17 @@ export class Failures {
     this.#closed = true;
   }
 
-  /**
-   * What to throw, if anything: what nobody has thrown yet, or the last of what came after the first `since` failures. A lost device
-   * stays lost; after any other failure the device still works.
-   */
-  take(since: number): GpuError | null {
+  /** What nobody has thrown yet, if anything. A lost device stays lost; after any other failure the device still works. */
+  take(): GpuError | null {
     if (this.#closed) return new GpuError("this GPU device has been closed");
     const failure = this.#failure;
     if (!(failure instanceof DeviceLostError)) this.#failure = null;
-    return failure ?? (this.count > since ? this.#last : null);
+    return failure;
+  }
+
+  /** The last of what came after the first `count` failures, if anything did, whoever has thrown it. */
+  after(count: number): GpuError | null {
+    return this.count > count ? this.#last : null;
   }
 
   /** The first of those that nobody has heard of is the cause of the others; nothing outweighs a lost device. */

@@ -32,11 +32,15 @@ export class Guard {
    * @param since also what came after so many failures, whoever has heard of it. Default: nothing
    */
   check(since = this.failures): void {
-    const failure = this.#failures.take(since);
-    if (!failure) return;
-    this.#stream?.discard();
-    this.#memory.distrust();
-    throw failure;
+    const failure = this.#failures.take();
+    if (failure) {
+      this.#stream?.discard();
+      this.#memory.distrust();
+      throw failure;
+    }
+    // By now others may have begun anew.
+    const earlier = this.#failures.after(since);
+    if (earlier) throw earlier;
   }
 
   /** The result of submitted work; what was refused after the first `since` failures may have been part of it. */
