@@ -4,15 +4,15 @@
  */
 export async function unlessAborted<Result>(signal: AbortSignal | undefined, work: Promise<Result>): Promise<Result> {
   if (!signal) return work;
-  let stop = (): void => undefined;
+  // One of its own: Node warns of many listeners on one signal.
+  const own = AbortSignal.any([signal]);
   const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop);
-    if (signal.aborted) stop();
+    own.onabort = () => reject(own.reason);
+    if (own.aborted) reject(own.reason);
   });
   try {
     return await Promise.race([aborted, work]);
   } finally {
-    signal.removeEventListener("abort", stop);
+    own.onabort = null;
   }
 }

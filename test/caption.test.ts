@@ -235,7 +235,16 @@ describe("where captions go", () => {
     const path = join(folder(), "captions.jsonl");
     const line = '{"file":"å.png","caption":"a \\"b\\"\\n","note":1}\n';
     const cutInLetter = Buffer.from('{"file":"b.png","caption":"å').subarray(0, -1);
-    for (const torn of ["", " ", "{", '{"file":"b', '{"file":"b.png","caption":"x"', cutInLetter]) {
+    for (const torn of [
+      "",
+      " ",
+      "{",
+      '{"file":"b',
+      '{"file":"b.png","caption":"x"',
+      "\0\0",
+      '{"file":"b.p\0\0',
+      cutInLetter,
+    ]) {
       writeFileSync(path, Buffer.concat([Buffer.from(line), Buffer.from(torn)]));
       const store = jsonlStore(path);
       assert.deepEqual([store.has("å.png"), store.has("b.png")], [true, false]);

@@ -261,13 +261,24 @@ describe("programs", () => {
     ];
     const { code, stderr } = await run(["chat", "--model", MODEL, "--max-tokens", "3"], lines.join("\n"));
     assert.equal(code, 2, "there were mistakes");
-    assert.match(stderr, /^.*notes\.txt is left out .*:\nerror: video: .*\n(hint: .*\n)?error: .* tokens .* together/);
+    assert.match(
+      stderr,
+      /^.*notes\.txt is left out .*:\nerror: video: .*\n(hint: .*\n)?What was to be shown goes with .*\nerror: .* tokens .* together/,
+    );
     const messages = JSON.parse(readFileSync(saved, "utf8")) as Message[];
     assert.deepEqual(messages[0]?.content, [
       { type: "image", image: PICTURE },
       { type: "text", text: "And now?" },
     ]);
     assert.deepEqual(messages[2]?.content, [{ type: "text", text: "And that?" }]);
+  });
+
+  test("chat: a picture that cannot be decoded is refused when it is attached, wherever its bytes are", async () => {
+    const lines = ["/image data:image/png;base64,AAAA", "What?"];
+    const { code, stdout, stderr } = await run(["chat", "--model", MODEL, "--max-tokens", "3"], lines.join("\n"));
+    assert.equal(code, 2);
+    assert.match(stderr, /^error: image: .*\n(hint: .*\n)?$/);
+    assert.match(stdout, /\S/);
   });
 
   test("JSON that --max-tokens cuts off is said", async () => {

@@ -6,6 +6,7 @@ import { GpuError } from "../src/errors.ts";
 import type { Gpu } from "../src/gpu/gpu.ts";
 import { decoderConfig } from "../src/models/decoder/config.ts";
 import { KvCache } from "../src/models/decoder/kv_cache.ts";
+import { RopeTables } from "../src/models/decoder/rope.ts";
 import { openNodeGpu } from "../src/node/adapter.ts";
 import { FastVLM } from "../src/node.ts";
 import { Picture } from "../src/pipeline/picture.ts";
@@ -130,6 +131,38 @@ describe("memory that ends midway", () => {
       cache.free();
       gpu.trim();
     }
+  });
+
+  test("a failure of others loses nothing of a cache that grows", async () => {
+    gpu.trim();
+    const cache = new KvCache(gpu, config, 256, "f32");
+    const { keys } = cache.layer(2);
+    const known = Float32Array.from({ length: 256 * 64 }, (_, i) => i % 97);
+    gpu.write(keys, 0, new Uint8Array(known.buffer));
+    cache.length = 256;
+    cache.reserve(300);
+    gpu.device?.createBuffer({ size: 2 ** 50, usage: GPUBufferUsage.STORAGE });
+    assert.throws(() => gpu.empty([1], "f32"), GpuError);
+    assert.deepEqual((await gpu.read(cache.layer(2).keys)).subarray(0, known.length), known);
+    cache.free();
+  });
+
+  test("a table of rotary positions that may not be there is made again, not within a pass", async () => {
+    const { used } = gpu.memory;
+    const rope = new RopeTables(gpu, config);
+    const first = rope.table(600, true);
+    gpu.device?.createBuffer({ size: 2 ** 50, usage: GPUBufferUsage.STORAGE });
+    assert.throws(() => gpu.flush(), GpuError);
+    gpu.scope(() => {
+      assert.equal(rope.table(600), first);
+      return undefined;
+    });
+    const second = rope.table(600, true);
+    assert.notEqual(second, first);
+    assert.equal(rope.table(600, true), second);
+    assert.equal((await gpu.read(second))[0], 1);
+    gpu.release(second);
+    assert.equal(gpu.memory.used, used);
   });
 
   test("a cache that cannot be made leaves nothing behind", () => {

@@ -94,22 +94,28 @@ describe("folders on a web server", () => {
 
   test("an abort ends what is under way, and the wait before another try", async () => {
     const reason = new Error("enough");
-    const abortsAt = async (use: (signal: AbortSignal) => Promise<unknown>): Promise<void> => {
-      const controller = new AbortController();
-      setTimeout(() => controller.abort(reason), 20);
+    let controller = new AbortController();
+    const aborts = async (use: (signal: AbortSignal) => Promise<unknown>): Promise<void> => {
+      controller = new AbortController();
       await assert.rejects(use(controller.signal), reason);
     };
     let left = 0;
-    const silent: RequestListener = (request) => void request.on("close", () => left++);
+    const silent: RequestListener = (request) => {
+      request.on("close", () => left++);
+      controller.abort(reason);
+    };
     await serve(silent, async (folder, requests) => {
-      await abortsAt((signal) => folder.size("config.json", { signal }));
-      await abortsAt((signal) => folder.read("config.json", 0, 9, { signal }));
+      await aborts((signal) => folder.size("config.json", { signal }));
+      await aborts((signal) => folder.read("config.json", 0, 9, { signal }));
       while (left < 2) await new Promise((resolve) => setTimeout(resolve, 1));
       assert.equal(requests.length, 2);
     });
     const patient = httpFolder("http://127.0.0.1:9/", { retryDelays: [60_000] });
     const started = performance.now();
-    await abortsAt((signal) => patient.size("config.json", { signal }));
+    await aborts((signal) => {
+      setTimeout(() => controller.abort(reason), 20);
+      return patient.size("config.json", { signal });
+    });
     assert.ok(performance.now() - started < 10_000);
   });
 

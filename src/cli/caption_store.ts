@@ -126,11 +126,12 @@ function readLines(path: string, bytes: Buffer, done: Set<string>): number {
 
 /** Whether it can be the first part of a line of captions. What is whole JSON is something else, of another program. */
 function isTorn(line: string): boolean {
+  const written = line.replace(/\0+$/, ""); // of a file that had grown when power failed, and of its text nothing
   try {
-    JSON.parse(line);
+    JSON.parse(written);
     return false;
   } catch {
-    return line.startsWith(BEGINNING) || BEGINNING.startsWith(line);
+    return written.startsWith(BEGINNING) || BEGINNING.startsWith(written);
   }
 }
 

@@ -172,6 +172,7 @@ class Conversation {
         process.stdout.write("\n");
         this.#note("Stopped.");
       }
+      if (error instanceof GpuError) throw error;
       if (!last) this.#showAgain(shown, stopped ? undefined : culprit(error as Error, shown, videosRead));
       if (!stopped) throw error;
     } finally {
@@ -185,7 +186,7 @@ class Conversation {
     this.#attached.putBack(shown, without);
     if (without !== undefined) process.stderr.write(`${nameOf(without)} is left out from here on, for this reason:\n`);
     else if (shown.images.length + shown.videos.length > 0) {
-      this.#note("What was to be shown goes with the next question, unless you /forget it.");
+      process.stderr.write(`${pc.dim("What was to be shown goes with the next question, unless you /forget it.")}\n`);
     }
   }
 

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { extname, join } from "node:path";
 import { shownAddress } from "../../weights/address.ts";
 import { InputError } from "../errors.ts";
+import { dataUrlBytes, isDataUrl } from "../pipeline/data_url.ts";
 import { decodeFile } from "../pipeline/image_file.ts";
 import type { ContentPart, Message } from "../pipeline/types.ts";
 import { writeWhole } from "./files.ts";
@@ -60,7 +61,12 @@ export class Attachments {
 
   /** @throws InputError, ImageError when it cannot be shown, so that a question need not fail for it */
   async image(path: string): Promise<void> {
-    const bytes = isAddress(path) ? undefined : await readable(path, () => readFile(path));
+    const isRemote = isAddress(path) && !isDataUrl(path);
+    const bytes = isDataUrl(path)
+      ? dataUrlBytes(path)
+      : isRemote
+        ? undefined
+        : await readable(path, () => readFile(path));
     if (bytes) await decodeFile(new Uint8Array(bytes), path, { orientation: true });
     this.#images.push(path);
   }
@@ -93,8 +99,9 @@ export class Attachments {
  */
 export function culprit({ message }: Error, { images, videos }: Attached, videosRead: number): string | undefined {
   if (videosRead < videos.length) return videos[videosRead];
-  // Errors begin with the picture's name.
-  return images.find((image) => message.startsWith(`${nameOf(image)}: `));
+  // Errors begin with the picture's name, which addresses share that differ in what is not shown.
+  const named = images.filter((image) => message.startsWith(`${nameOf(image)}: `));
+  return new Set(named).size === 1 ? named[0] : undefined;
 }
 
 async function readable<T>(path: string, read: () => Promise<T>): Promise<T> {

@@ -70,9 +70,8 @@ export class Picture implements Slot {
     if (this.#square instanceof Tensor && this.#square.gpu.failures > this.#failures) this.dropPixels();
     if (this.#square) return this.#square;
     const square = await this.#source.load(signal);
-    if (this.#square)
-      free(square); // somebody else was faster
-    else this.hold(square);
+    if (!this.#square) this.hold(square);
+    else if (this.#square !== square) free(square); // somebody else was faster
     return this.#square!;
   }
 

@@ -100,7 +100,7 @@ export class Sequence {
 
   /** Makes room and tables for a cache of so many tokens: passes can allocate neither. */
   prepare(length: number): void {
-    this.#model.decoder.rope.table(length);
+    this.#model.decoder.rope.table(length, true);
     // Caches of other sizes that have been freed are of no use to a larger one.
     if (length > this.cache.capacity) this.#gpu.trim(KEPT_FREE_BYTES);
     this.cache.reserve(length);

@@ -105,7 +105,7 @@ export interface ChatOptions extends SamplingOptions {
   /** What the answer must look like, such as JSON of a schema. Default: anything */
   readonly format?: AnswerFormat | undefined;
   /**
-   * Stops the answer, wherever it is: at once while it waits for others, else as soon as the GPU has done what it is at for this
+   * Stops the answer, wherever it is: at once while it waits for a look of another, else as soon as the GPU has done what it is at for this
    * answer. The iterator then throws the signal's reason.
    */
   readonly signal?: AbortSignal | undefined;

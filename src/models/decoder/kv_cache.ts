@@ -65,12 +65,13 @@ export class KvCache {
    * Makes room for `length` tokens. Call outside of any scope, before the pass that writes them.
    *
    * Whole layers are copied on the GPU, one at a time: a step that needs no room allocates nothing, and one that does needs
-   * little more memory than the larger cache.
+   * little more memory than the larger cache. The copies are submitted: a failure of others would discard what is only recorded.
    */
   reserve(length: number): void {
     if (length <= this.#capacity) return;
     const grown = Math.max(length, this.#capacity * GROWTH);
     this.#resize(Math.max(length, Math.min(this.#limit, Math.ceil(grown / PAGE) * PAGE)));
+    if (this.length > 0) this.gpu.flush();
   }
 
   layer(index: number): LayerCache {

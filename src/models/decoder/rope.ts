@@ -26,11 +26,15 @@ export class RopeTables {
     return longRope && length > longRope.original ? "long" : "short";
   }
 
-  /** [P, rotaryDim] with P ≥ `length`; made when first needed. Call before the pass that uses it: it uploads. */
-  table(length: number): Tensor {
+  /**
+   * [P, rotaryDim] with P ≥ `length`; made when first needed. Call before the pass that uses it: it uploads.
+   *
+   * @param renews makes it anew where the GPU may have refused the memory. Never within a pass, which the new one would die with
+   */
+  table(length: number, renews = false): Tensor {
     const regime = this.regime(length);
     const known = this.#tables.get(regime);
-    if (known?.block.isSound && known.shape[0]! >= length) return known;
+    if (known && known.shape[0]! >= length && (known.block.isSound || !renews)) return known;
     const { rotaryDim, ropeTheta: theta, longRope } = this.#config;
     const positions = Math.max(MIN_POSITIONS, 2 ** Math.ceil(Math.log2(length)));
     const factors = longRope?.[regime];
