@@ -266,6 +266,7 @@ test("codecs get a JPEG's picture alone: no profile, comment, or what follows it
 
 describe("WebAssembly decoders", () => {
   const image = { width: 1, height: 1, data: new Uint8ClampedArray(4) };
+  const named = { name: "WebP", hint: "Serve it." };
 
   test("are replaced after a failure and after growing", async () => {
     let instances = 0;
@@ -274,7 +275,7 @@ describe("WebAssembly decoders", () => {
     const decoder = new WasmDecoder(async () => {
       instances++;
       return { decode: () => answers.shift() ?? null, HEAPU8: memory };
-    });
+    }, named);
     await decoder.decode(new Uint8Array(1));
     assert.equal(instances, 1);
     await assert.rejects(decoder.decode(new Uint8Array(1)));
@@ -285,6 +286,22 @@ describe("WebAssembly decoders", () => {
     await decoder.decode(new Uint8Array(1));
     await decoder.decode(new Uint8Array(1));
     assert.equal(instances, 3);
+  });
+
+  test("that cannot be loaded are no fault of the picture, and are loaded when they can be", async () => {
+    let there = false;
+    const decoder = new WasmDecoder(async () => {
+      if (!there) throw new TypeError("404");
+      return { decode: () => ({ ...image, data: new Uint8ClampedArray(4) }), HEAPU8: new Uint8Array(1) };
+    }, named);
+    const codecs = { decode: (_: CodecRequest, bytes: Uint8Array) => decoder.decode(bytes) };
+    await assert.rejects(decodeImage(picture("lossy.webp"), codecs), (error: unknown) => {
+      assert.ok(error instanceof ImageError && error.cause instanceof TypeError);
+      assert.equal(error.message, "image: the WebP decoder could not be loaded");
+      return error.hint === named.hint;
+    });
+    there = true;
+    assert.equal((await decoder.decode(new Uint8Array(1))).width, 1);
   });
 
   test("decode well after a damaged picture", async () => {

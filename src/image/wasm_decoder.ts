@@ -1,3 +1,5 @@
+import { ImageError } from "../errors.ts";
+
 /** The part of an Emscripten module that a decoder uses. */
 export interface EmscriptenDecoder {
   /** RGBA pixels, or null when the bytes do not decode. */
@@ -11,6 +13,16 @@ interface WasmPixels {
   readonly data: Uint8ClampedArray;
 }
 
+/** What a decoder is called, and how to call it. */
+export interface WasmDecoderOptions {
+  /** The format, for errors. */
+  readonly name: string;
+  /** The way out where the decoder cannot be loaded. */
+  readonly hint: string;
+  /** What the module's `decode` wants after the bytes. */
+  readonly decode?: readonly boolean[];
+}
+
 /** WebAssembly memory only grows, so an instance that has grown beyond this is not kept. */
 const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 
@@ -21,32 +33,42 @@ const MAX_KEPT_BYTES = 64 * 1024 * 1024;
  */
 export class WasmDecoder {
   readonly #create: () => Promise<EmscriptenDecoder>;
-  readonly #options: readonly boolean[];
+  readonly #options: WasmDecoderOptions;
 
   #instance: Promise<EmscriptenDecoder> | undefined;
 
   /**
-   * @param create  makes a new instance; called when first needed and after each replacement
-   * @param options what the module's `decode` wants after the bytes
+   * @param create makes a new instance; called when first needed and after each replacement
    */
-  constructor(create: () => Promise<EmscriptenDecoder>, options: readonly boolean[] = []) {
+  constructor(create: () => Promise<EmscriptenDecoder>, options: WasmDecoderOptions) {
     this.#create = create;
     this.#options = options;
   }
 
+  /** @throws ImageError when the decoder cannot be loaded, and anything when the bytes do not decode */
   async decode(bytes: Uint8Array): Promise<WasmPixels & { channels: 4 }> {
-    this.#instance ??= this.#create();
+    this.#instance ??= this.#load();
     const instance = this.#instance;
     let healthy = false;
     try {
       const module = await instance;
-      const image = module.decode(bytes, ...this.#options);
+      const image = module.decode(bytes, ...(this.#options.decode ?? []));
       if (!image) throw new Error("no pixels");
       healthy = module.HEAPU8.length <= MAX_KEPT_BYTES;
       const { width, height, data } = image;
       return { width, height, channels: 4, data };
     } finally {
       if (!healthy && this.#instance === instance) this.#instance = undefined;
+    }
+  }
+
+  /** A picture is not to blame for a decoder that is not there. */
+  async #load(): Promise<EmscriptenDecoder> {
+    try {
+      return await this.#create();
+    } catch (cause) {
+      const { name, hint } = this.#options;
+      throw new ImageError(`image: the ${name} decoder could not be loaded`, { hint, cause });
     }
   }
 }

@@ -15,9 +15,9 @@ type Factory = (options: {
 }) => Promise<EmscriptenDecoder>;
 
 /** A decoder whose `.wasm` file lies in an installed package; compiled when first used. */
-function wasmDecoder(factory: Factory, file: string, options?: readonly boolean[]): WasmDecoder {
+function wasmDecoder(name: string, factory: Factory, file: string, decode: readonly boolean[] = []): WasmDecoder {
   let compiled: WebAssembly.Module | undefined;
-  const create = () => {
+  const create = async () => {
     compiled ??= new WebAssembly.Module(readFileSync(createRequire(import.meta.url).resolve(file)));
     const module = compiled;
     return factory({
@@ -31,13 +31,13 @@ function wasmDecoder(factory: Factory, file: string, options?: readonly boolean[
       printErr() {},
     });
   };
-  return new WasmDecoder(create, options);
+  return new WasmDecoder(create, { name, decode, hint: `Install the dependencies again: they bring ${file}.` });
 }
 
 const turnByExif = false;
 const jpegFile = "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm";
-const jpeg = wasmDecoder(createJpegDecoder as unknown as Factory, jpegFile, [turnByExif]);
-const webp = wasmDecoder(createWebpDecoder as unknown as Factory, "@jsquash/webp/codec/dec/webp_dec.wasm");
+const jpeg = wasmDecoder("JPEG", createJpegDecoder as unknown as Factory, jpegFile, [turnByExif]);
+const webp = wasmDecoder("WebP", createWebpDecoder as unknown as Factory, "@jsquash/webp/codec/dec/webp_dec.wasm");
 
 /** What jpeg-js decodes, which keeps every coefficient as a number of 32 bits: over 2 GB at this size. */
 const CMYK_MEGAPIXELS = 40;

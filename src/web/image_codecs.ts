@@ -2,10 +2,16 @@ import type { CodecPixels, CodecRequest, Codecs } from "../image/decode.ts";
 import { type EmscriptenDecoder, WasmDecoder } from "../image/wasm_decoder.ts";
 
 /** A canvas multiplies colours by alpha and loses them where alpha is 0, so WebP with alpha is decoded by libwebp. */
-const webpWithAlpha = new WasmDecoder(async () => {
-  const { default: create } = await import("@jsquash/webp/codec/dec/webp_dec.js");
-  return (await create({ noInitialRun: true })) as unknown as EmscriptenDecoder;
-});
+const webpWithAlpha = new WasmDecoder(
+  async () => {
+    const { default: create } = await import("@jsquash/webp/codec/dec/webp_dec.js");
+    return (await create({ noInitialRun: true })) as unknown as EmscriptenDecoder;
+  },
+  {
+    name: "WebP",
+    hint: "Serve @jsquash/webp's webp_dec.wasm beside the bundle; a content security policy must allow 'wasm-unsafe-eval'.",
+  },
+);
 
 /** The browser's own decoders, and libwebp in WebAssembly where there is alpha. */
 export const webCodecs: Codecs = {
