@@ -2,6 +2,7 @@ import { VideoError } from "../errors.ts";
 import { addressSource } from "../video/address.ts";
 import { type ClipRequest, decodeVideo } from "../video/decode.ts";
 import type { Clip } from "../video/types.ts";
+import { resolveAddress } from "./address.ts";
 
 /** Decodes a video with the page's WebCodecs. */
 export async function decodeWebVideo(
@@ -17,7 +18,7 @@ export async function decodeWebVideo(
   return decodeVideo(
     (bunny) => {
       if (typeof source !== "string") return new bunny.BufferSource(source);
-      return addressSource(bunny, new URL(source, location.href).href);
+      return addressSource(bunny, resolveAddress(source));
     },
     request,
     signal,
