@@ -219,7 +219,9 @@ describe("video files", { skip }, () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     }
-    await assert.rejects(readVideo(`${at}/gone.mp4`), { name: "InputError", message: /cannot be reached/ });
+    const unreached = { name: "InputError", message: /cannot be reached/, hint: /network.*CORS/ };
+    await assert.rejects(readVideo(`${at}/gone.mp4`), unreached);
+    await assert.rejects(readVideo([`${at}/gone.jpg`]), unreached);
   });
 
   test("frames are made smaller as they come; progress", async () => {

@@ -16,7 +16,7 @@ export async function fetchBytes(url: string, signal?: AbortSignal): Promise<Uin
     if (cause instanceof InputError || signal?.aborted) throw cause;
     throw new InputError(`${name}: the server cannot be reached`, {
       cause: withoutSecrets(cause, url),
-      hint: "Check the address and the network.",
+      hint: "Check the address and the network; in a browser the server must also allow this origin (CORS).",
     });
   }
 }

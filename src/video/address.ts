@@ -21,7 +21,7 @@ async function checkedFetch(...[url, init]: Parameters<typeof fetch>): Promise<R
     if (init?.signal?.aborted) throw cause;
     throw new InputError(`${name}: the server cannot be reached`, {
       cause: withoutSecrets(cause, address),
-      hint: "Check the address and the network.",
+      hint: "Check the address and the network; in a browser the server must also allow this origin (CORS).",
     });
   }
   if (!response.ok) throw new InputError(`${name}: expected a file, got HTTP ${response.status}`);
