@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
 import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { InputError, TextError } from "../src/errors.ts";
+import { nodeFolder } from "../src/node/folder.ts";
+import { openParts } from "../src/pipeline/assemble.ts";
+import { loadText } from "../src/pipeline/text.ts";
 import {
   builtInTemplate,
   type ChatMessage,
@@ -13,6 +17,7 @@ import { checkpointTemplate, jinjaTemplate } from "../src/text/jinja_template.ts
 import { tokenizePrompt } from "../src/text/prompt.ts";
 import { stopTokens } from "../src/text/stop_tokens.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
+import type { Folder } from "../weights/folder.ts";
 import { GOLDEN } from "./golden.ts";
 import { edited, golden, readGolden as read, tokenizerOf } from "./golden_text.ts";
 
@@ -167,6 +172,43 @@ describe("chat templates", () => {
     const plain = edited("qwen", { added_tokens: [] });
     assert.equal(templateFor(new Tokenizer({ "tokenizer.json": plain })), undefined);
   });
+});
+
+test("files that stand in for others are asked for only where those are missing", async () => {
+  const { model } = JSON.parse(read("models/fastvlm_hf/tokenizer.json"));
+  const pairs = model.merges.map((merge: string | string[]) => [merge].flat().join(" "));
+  const texts: Record<string, string | undefined> = {
+    "tokenizer.json": read("models/fastvlm_hf/tokenizer.json"),
+    "chat_template.jinja": FASTVLM_JINJA,
+    "vocab.json": JSON.stringify(model.vocab),
+    "merges.txt": pairs.join("\n"),
+    "chat_template.json": JSON.stringify({ chat_template: FASTVLM_JINJA }),
+  };
+  const disk = await nodeFolder(fileURLToPath(new URL("models/fastvlm_hf", GOLDEN)));
+  const asked = async (without: readonly string[]): Promise<string[]> => {
+    const names = new Set<string>();
+    const bytes = (file: string) => (without.includes(file) ? undefined : Buffer.from(texts[file] ?? ""));
+    const folder: Folder = {
+      name: disk.name,
+      async size(file) {
+        names.add(file);
+        return file in texts ? bytes(file)?.length : disk.size(file);
+      },
+      read: async (file, start, end, options) =>
+        file in texts ? new Uint8Array(bytes(file)!) : disk.read(file, start, end, options),
+      close: () => disk.close(),
+    };
+    const { language } = await openParts({ language: folder });
+    names.clear();
+    const { tokenizer } = await loadText(language);
+    assert.ok(tokenizer.encode("Hi").length > 0);
+    return [...names].sort();
+  };
+  const always = ["chat_template.jinja", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+  assert.deepEqual(await asked([]), always);
+  assert.deepEqual(await asked(["chat_template.jinja"]), [...always, "chat_template.json"].sort());
+  const vocabulary = ["added_tokens.json", "merges.txt", "vocab.json"];
+  assert.deepEqual(await asked(["tokenizer.json"]), [...always, ...vocabulary].sort());
 });
 
 describe("stop tokens", () => {

@@ -1,6 +1,7 @@
+import type { Checkpoint } from "../../weights/checkpoint.ts";
 import { TextError } from "../errors.ts";
 import { builtInTemplate, type ChatTemplate, templateFor } from "../text/chat_template.ts";
-import { TEXT_FILES, type TextFiles } from "../text/files.ts";
+import { TEXT_FILES, type TextFile, type TextFiles } from "../text/files.ts";
 import { checkpointTemplate } from "../text/jinja_template.ts";
 import { stopTokens } from "../text/stop_tokens.ts";
 import { Tokenizer } from "../text/tokenizer.ts";
@@ -19,17 +20,29 @@ export interface TextParts {
  * @throws TextError when the tokenizer is missing or malformed, or no template is known
  */
 export async function loadText({ checkpoint, format }: Part): Promise<TextParts> {
-  const files: Partial<Record<(typeof TEXT_FILES)[number], string>> = {};
-  for (const name of TEXT_FILES) {
-    const text = await checkpoint.text(name);
-    if (text !== undefined) files[name] = text;
-  }
+  const [files, generation] = await Promise.all([readFiles(checkpoint), checkpoint.json("generation_config.json")]);
   const tokenizer = new Tokenizer(files);
   return {
     tokenizer,
     template: chooseTemplate(checkpoint.folder.name, format.kind, files, tokenizer),
-    stopTokens: stopTokens(tokenizer, await checkpoint.json("generation_config.json"), checkpoint.config),
+    stopTokens: stopTokens(tokenizer, generation, checkpoint.config),
   };
+}
+
+/** A file that stands in for another is asked for only without that one: a web server may refuse what it does not have. */
+async function readFiles(checkpoint: Checkpoint): Promise<TextFiles> {
+  const files: Partial<Record<TextFile, string>> = {};
+  const read = async (name: TextFile): Promise<void> => {
+    const text = await checkpoint.text(name);
+    if (text !== undefined) files[name] = text;
+  };
+  await Promise.all(
+    TEXT_FILES.map(async ({ file, instead }) => {
+      await read(file);
+      if (files[file] === undefined) await Promise.all(instead.map(read));
+    }),
+  );
+  return files;
 }
 
 function chooseTemplate(

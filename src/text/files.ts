@@ -1,18 +1,20 @@
 import { TextError } from "../errors.ts";
 
-/** Files of a checkpoint that say how text becomes tokens and messages become a prompt. */
+/**
+ * Files of a checkpoint that say how text becomes tokens and messages become a prompt, each with what older checkpoints have
+ * instead.
+ */
 export const TEXT_FILES = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "vocab.json",
-  "merges.txt",
-  "added_tokens.json",
-  "chat_template.jinja",
-  "chat_template.json",
+  { file: "tokenizer.json", instead: ["vocab.json", "merges.txt", "added_tokens.json"] },
+  { file: "tokenizer_config.json", instead: [] },
+  { file: "chat_template.jinja", instead: ["chat_template.json"] },
 ] as const;
 
+type Entry = (typeof TEXT_FILES)[number];
+export type TextFile = Entry["file"] | Entry["instead"][number];
+
 /** Contents of those that a checkpoint has, by name. */
-export type TextFiles = Readonly<Partial<Record<(typeof TEXT_FILES)[number], string>>>;
+export type TextFiles = Readonly<Partial<Record<TextFile, string>>>;
 
 export type JsonObject = { readonly [key: string]: unknown };
 
