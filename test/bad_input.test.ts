@@ -118,3 +118,44 @@ test("pixels that are not RGB of their size are refused", async () => {
   await assert.rejects(readVideo(null as unknown as string), InputError);
   assert.equal(vlm.gpu.dispatches, dispatches);
 });
+
+test("what is no image or video is refused by its kind, with the way out", async () => {
+  const things: [thing: unknown, got: string, hint: RegExp | undefined][] = [
+    [new Blob(["x"]), "a Blob", /new Uint8Array\(await file.arrayBuffer\(\)\)/],
+    [new File(["x"], "x.jpg"), "a File", /await file.arrayBuffer/],
+    [new ArrayBuffer(3), "an ArrayBuffer", /new Uint8Array\(buffer\)/],
+    [new URL("https://x.org/a.jpg"), "a URL", /href/],
+    [new Map(), "a Map", undefined],
+    [
+      new (class HTMLCanvasElement {
+        width = 1;
+        height = 1;
+      })(),
+      "an HTMLCanvasElement",
+      undefined,
+    ],
+    [{ width: 1, height: 1 }, "{ width, height }", undefined],
+    [undefined, "nothing", undefined],
+  ];
+  for (const [thing, got, hint] of things) {
+    const image = thing as Pixels;
+    const refused = (start: string) => (error: unknown) => {
+      assert.ok(error instanceof InputError, String(error));
+      assert.equal(error.message, `${start}, got ${got}`);
+      return hint ? hint.test(error.hint ?? "") : error.hint === undefined;
+    };
+    const picture = "expected a path, an address, bytes or pixels";
+    const clip = "expected a path, an address, bytes or a list of frames";
+    const content = [{ type: "video", video: thing as string }] as const;
+    await assert.rejects(
+      answer({ prompt: "?", images: [image] }),
+      refused(`messages[0].content[0]: image: ${picture}`),
+    );
+    await assert.rejects(
+      vlm.chat([{ role: "user", content }]).next(),
+      refused(`messages[0].content[0]: video: ${clip}`),
+    );
+    await assert.rejects(readVideo([PICTURE, image]), refused(`video: frame 1: ${picture}`));
+    await assert.rejects(readVideo(thing as string), refused(`video: ${clip}`));
+  }
+});

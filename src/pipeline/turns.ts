@@ -3,6 +3,7 @@ import type { ContentPart as TemplatePart } from "../text/chat_template.ts";
 import { renderPrompt } from "../text/chat_template.ts";
 import { tokenizePrompt } from "../text/prompt.ts";
 import type { VideoInput } from "../video/types.ts";
+import { checkImage, checkVideo } from "./given.ts";
 import type { Loaded } from "./load.ts";
 import type { Picture } from "./picture.ts";
 import { framesOf, pictureOf } from "./pictures.ts";
@@ -96,15 +97,14 @@ function textOf({ text }: ContentPart & { type: "text" }, name: string): string 
 
 function imageOf(part: ContentPart & { type: "image" | "image_url" }, name: string): ImageInput {
   const image: unknown = part.type === "image" ? part.image : part.image_url?.url;
-  const isPixels = typeof image === "object" && image && "width" in image && "height" in image && "data" in image;
-  if (typeof image === "string" || image instanceof Uint8Array || isPixels) return image as ImageInput;
-  throw new InputError(`${name}: ${part.type}: expected a path, an address, bytes or pixels`);
+  checkImage(image, `${name}: ${part.type}`);
+  return image;
 }
 
 function videoOf(part: ContentPart & { type: "video" | "video_url" }, name: string): VideoInput {
   const video: unknown = part.type === "video" ? part.video : part.video_url?.url;
-  if (typeof video === "string" || video instanceof Uint8Array || Array.isArray(video)) return video as VideoInput;
-  throw new InputError(`${name}: ${part.type}: expected a path, an address, bytes or a list of frames`);
+  checkVideo(video, `${name}: ${part.type}`);
+  return video;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { InputError } from "../errors.ts";
 import { checkPixels } from "../image/check_pixels.ts";
 import type { Pixels } from "../image/pixels.ts";
+import { checkImage, checkVideo } from "../pipeline/given.ts";
 import { decodeFile, readSource } from "../pipeline/image_file.ts";
 import { platform } from "../pipeline/platform.ts";
 import type { ImageInput } from "../pipeline/types.ts";
@@ -28,8 +29,8 @@ export async function readVideo(
   const fps = options.fps ?? 1;
   if (!(fps > 0)) throw new InputError(`video: fps: expected frames per second, more than 0, got ${fps}`);
   signal?.throwIfAborted();
+  checkVideo(input, "video");
   if (typeof input !== "string" && !(input instanceof Uint8Array)) {
-    if (!Array.isArray(input)) throw new InputError("video: expected a path, an address, bytes or a list of frames");
     return readImages(input, fps, request, signal, orientation);
   }
   const folder = typeof input === "string" ? await platform().listImages(input) : undefined;
@@ -46,7 +47,7 @@ async function readImages(
 ): Promise<Clip> {
   const times = images.map((_, i) => i / fps);
   const chosen = chooseFrames(times, choice);
-  for (const index of chosen) checkImage(images[index], `video: frame ${index}`);
+  for (const index of chosen) checkFrame(images[index], `video: frame ${index}`);
   const frames: Pixels[] = [];
   for (const index of chosen) {
     signal?.throwIfAborted();
@@ -60,12 +61,9 @@ async function readImages(
 }
 
 /** Before any of them is read. */
-function checkImage(image: ImageInput | null | undefined, name: string): void {
-  if (typeof image === "string" || image instanceof Uint8Array) return;
-  if (typeof image !== "object" || image === null) {
-    throw new InputError(`${name}: expected a path, an address, bytes or pixels, got ${String(image)}`);
-  }
-  checkPixels(image, name);
+function checkFrame(image: unknown, name: string): void {
+  checkImage(image, name);
+  if (typeof image !== "string" && !(image instanceof Uint8Array)) checkPixels(image, name);
 }
 
 /** Side of the grid that gives a frame so many tokens; undefined: all features. */
