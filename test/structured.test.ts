@@ -9,6 +9,7 @@ import { type AnswerFormat, constrain } from "../src/pipeline/structured.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { GOLDEN } from "./golden.ts";
 import { gpu } from "./gpu.ts";
+import { randomFrom } from "./mutate.ts";
 
 const file = new URL("models/fastvlm_hf/tokenizer.json", GOLDEN);
 const tokenizer = new Tokenizer({ "tokenizer.json": readFileSync(file, "utf8") });
@@ -204,6 +205,35 @@ test("a token that is not allowed, or comes after the end, is refused", async ()
   constraint.accept(STOP);
   assert.equal(constraint.done, true);
   assert.throws(() => constraint.accept(STOP), InputError);
+});
+
+test("a large vocabulary leaves others the thread meanwhile, and is prepared once", async () => {
+  const json = JSON.parse(readFileSync(file, "utf8"));
+  const random = randomFrom(1);
+  const letter = (): string => "abcdefghijklmnopqrstuvwxyz"[Math.floor(random() * 26)]!;
+  const { vocab } = json.model;
+  for (let id = SIZE; id < SIZE + 100_000; id++) vocab[Array.from({ length: 9 }, letter).join("")] ??= id;
+  let spelt = 0;
+  class Counted extends Tokenizer {
+    override bytesOf(id: number): Uint8Array {
+      spelt++;
+      return super.bytesOf(id);
+    }
+  }
+  const large = new Counted({ "tokenizer.json": JSON.stringify(json) });
+  const pattern = { type: "regex", pattern: "[a-m]+" } as const;
+  let turns = 0;
+  const timer = setInterval(() => turns++);
+  const [one, other] = await Promise.all([1, 2].map(() => constrain(pattern, large, stopTokens)));
+  clearInterval(timer);
+  assert.ok(turns > 2, `${turns} turns`);
+  assert.ok(spelt <= large.vocabSize, `${spelt} of ${large.vocabSize}`);
+  const mask = one!.mask()!;
+  assert.deepEqual(other!.mask(), mask);
+  for (let id = 0; id < large.vocabSize; id++) {
+    const fits = !large.isSpecial(id) && id !== STOP && /^[a-m]+$/.test(large.decode([id]));
+    assert.equal((mask[id >>> 5]! >>> (id & 31)) & 1, fits ? 1 : 0, `token ${id}`);
+  }
 });
 
 test("many formats at once and again: each answer has its own place", async () => {

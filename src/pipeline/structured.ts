@@ -71,7 +71,7 @@ interface Prepared {
 
 const MAX_MASKS = 128;
 const MAX_PREPARED = 8;
-const trees = new WeakMap<Tokenizer, VocabularyTree>();
+const trees = new WeakMap<Tokenizer, Promise<VocabularyTree>>();
 const prepared = new WeakMap<Tokenizer, Map<string, Prepared>>();
 
 /**
@@ -91,14 +91,23 @@ export async function constrain(
   }
   const stops = new Set([...stopTokens].filter((id) => id < tokenizer.vocabSize));
   if (stops.size === 0) throw new InputError("format: expected a vocabulary with a token that ends answers");
-  const tree = trees.get(tokenizer) ?? new VocabularyTree(tokenizer, stops);
-  trees.set(tokenizer, tree);
+  const tree = await treeOf(tokenizer, stops);
   const formats = prepared.get(tokenizer) ?? new Map<string, Prepared>();
   prepared.set(tokenizer, formats);
   const key = JSON.stringify(format);
   const known = formats.get(key) ?? { automaton: new Automaton(grammar), masks: new Map() };
   keepLatest(formats, key, known, MAX_PREPARED);
   return new GrammarConstraint(tokenizer, tree, stops, known);
+}
+
+/** Answers that begin meanwhile wait for the same tree. */
+function treeOf(tokenizer: Tokenizer, stops: ReadonlySet<number>): Promise<VocabularyTree> {
+  const known = trees.get(tokenizer);
+  if (known) return known;
+  const tree = VocabularyTree.of(tokenizer, stops);
+  trees.set(tokenizer, tree);
+  tree.catch(() => trees.delete(tokenizer)); // such as for want of memory: the next answer tries again
+  return tree;
 }
 
 /** Puts an entry last, and forgets the first when there are too many. */

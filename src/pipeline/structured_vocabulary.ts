@@ -1,51 +1,102 @@
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { nextTask } from "./next_task.ts";
 import type { Automaton, State } from "./structured_automaton.ts";
+
+/** A token's bytes, as characters of one byte each, and its id. */
+type Spelt = readonly [text: string, id: number];
 
 /** Tokens as a tree of their bytes, in the order of a walk through it: siblings are skipped together. */
 export class VocabularyTree {
   readonly #size: number;
-  readonly #bytes: Uint8Array;
+  #bytes: Uint8Array;
   /** Number of bytes up to and with each node. */
-  readonly #depth: Uint16Array;
+  #depth: Uint16Array;
   /** The node after all that begin with this one. */
-  readonly #skip: Int32Array;
+  #skip: Int32Array;
   /** A token that ends at the node, and by token the next one that does; -1 where there is none. */
-  readonly #token: Int32Array;
+  #token: Int32Array;
   readonly #same: Int32Array;
+  #nodes = 0;
 
-  /** @param excluded ids left out besides markup and ids without bytes */
-  constructor(tokenizer: Tokenizer, excluded: ReadonlySet<number>) {
-    this.#size = tokenizer.vocabSize;
-    const ids: number[] = [];
-    for (let id = 0; id < this.#size; id++) {
-      if (!tokenizer.isSpecial(id) && !excluded.has(id) && tokenizer.bytesOf(id).length > 0) ids.push(id);
+  /**
+   * The tree of a vocabulary. Built in parts: a large one takes a second, for which a page would stand still.
+   *
+   * @param excluded ids left out besides markup and ids without bytes
+   */
+  static async of(tokenizer: Tokenizer, excluded: ReadonlySet<number>): Promise<VocabularyTree> {
+    const rest = new Rest();
+    const groups = new Map<string, Spelt[]>();
+    let most = 0;
+    for (let id = 0; id < tokenizer.vocabSize; id++) {
+      if (id % PART === 0) await rest.whenDue();
+      const bytes = tokenizer.isSpecial(id) || excluded.has(id) ? [] : tokenizer.bytesOf(id);
+      if (bytes.length === 0) continue;
+      const text = String.fromCharCode(...bytes);
+      const start = text.slice(0, 3);
+      const group = groups.get(start);
+      if (group) group.push([text, id]);
+      else groups.set(start, [[text, id]]);
+      most += bytes.length;
     }
-    const spelt = ids.map((id): [string, number] => [String.fromCharCode(...tokenizer.bytesOf(id)), id]);
-    spelt.sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x - y));
-    const [bytes, depth, skip, token]: number[][] = [[], [], [], []];
-    this.#same = new Int32Array(this.#size).fill(-1);
+    const tree = new VocabularyTree(tokenizer.vocabSize, most);
+    // Sorted group by group: one sort of all could not be interrupted.
     const open: number[] = [];
     let last = "";
-    for (const [text, id] of spelt) {
-      let common = 0;
-      while (common < last.length && last[common] === text[common]) common++;
-      while (open.length > common) skip![open.pop()!] = bytes!.length;
-      for (let i = common; i < text.length; i++) {
-        open.push(bytes!.length);
-        bytes!.push(text.charCodeAt(i));
-        depth!.push(i + 1);
-        token!.push(-1);
+    let part = 0;
+    for (const start of [...groups.keys()].sort()) {
+      const group = groups.get(start)!.sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x - y));
+      for (const [text, id] of group) {
+        if (part++ % PART === 0) await rest.whenDue();
+        tree.#add(text, id, last, open);
+        last = text;
       }
-      const at = open.at(-1)!;
-      this.#same[id] = token![at]!;
-      token![at] = id;
-      last = text;
     }
-    while (open.length > 0) skip![open.pop()!] = bytes!.length;
-    this.#bytes = Uint8Array.from(bytes!);
-    this.#depth = Uint16Array.from(depth!);
-    this.#skip = Int32Array.from(skip!);
-    this.#token = Int32Array.from(token!);
+    tree.#close(open, 0);
+    tree.#fit();
+    return tree;
+  }
+
+  /** @param most nodes there can be */
+  private constructor(size: number, most: number) {
+    this.#size = size;
+    this.#bytes = new Uint8Array(most);
+    this.#depth = new Uint16Array(most);
+    this.#skip = new Int32Array(most);
+    this.#token = new Int32Array(most).fill(-1);
+    this.#same = new Int32Array(size).fill(-1);
+  }
+
+  /**
+   * Adds the token that comes after `last` in order.
+   *
+   * @param open nodes of the bytes of `last`
+   */
+  #add(text: string, id: number, last: string, open: number[]): void {
+    let common = 0;
+    while (common < last.length && last[common] === text[common]) common++;
+    this.#close(open, common);
+    for (let i = common; i < text.length; i++) {
+      open.push(this.#nodes);
+      this.#bytes[this.#nodes] = text.charCodeAt(i);
+      this.#depth[this.#nodes] = i + 1;
+      this.#nodes++;
+    }
+    const at = open.at(-1)!;
+    this.#same[id] = this.#token[at]!;
+    this.#token[at] = id;
+  }
+
+  /** Nothing more begins with the nodes beyond the first `kept`. */
+  #close(open: number[], kept: number): void {
+    while (open.length > kept) this.#skip[open.pop()!] = this.#nodes;
+  }
+
+  /** Tokens share beginnings: far fewer nodes came than room was made for. */
+  #fit(): void {
+    this.#bytes = this.#bytes.slice(0, this.#nodes);
+    this.#depth = this.#depth.slice(0, this.#nodes);
+    this.#skip = this.#skip.slice(0, this.#nodes);
+    this.#token = this.#token.slice(0, this.#nodes);
   }
 
   /** Tokens that lead on from a state, as bits. */
@@ -64,5 +115,21 @@ export class VocabularyTree {
       i++;
     }
     return mask;
+  }
+}
+
+/** Tokens between two looks at the clock. */
+const PART = 256;
+/** Work in ms after which others get a turn. */
+const DUE_MS = 8;
+
+/** Interrupts long work now and then, for whatever else waits for the thread. */
+class Rest {
+  #since = performance.now();
+
+  async whenDue(): Promise<void> {
+    if (performance.now() - this.#since < DUE_MS) return;
+    await nextTask();
+    this.#since = performance.now();
   }
 }
