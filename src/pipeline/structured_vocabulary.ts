@@ -25,31 +25,21 @@ export class VocabularyTree {
    */
   static async of(tokenizer: Tokenizer, excluded: ReadonlySet<number>): Promise<VocabularyTree> {
     const rest = new Rest();
-    const groups = new Map<string, Spelt[]>();
+    const spelt: Spelt[] = [];
     let most = 0;
     for (let id = 0; id < tokenizer.vocabSize; id++) {
       if (id % PART === 0) await rest.whenDue();
       const bytes = tokenizer.isSpecial(id) || excluded.has(id) ? [] : tokenizer.bytesOf(id);
-      if (bytes.length === 0) continue;
-      const text = String.fromCharCode(...bytes);
-      const start = text.slice(0, 3);
-      const group = groups.get(start);
-      if (group) group.push([text, id]);
-      else groups.set(start, [[text, id]]);
+      if (bytes.length > 0) spelt.push([String.fromCharCode(...bytes), id]);
       most += bytes.length;
     }
     const tree = new VocabularyTree(tokenizer.vocabSize, most);
-    // Sorted group by group: one sort of all could not be interrupted.
     const open: number[] = [];
     let last = "";
-    let part = 0;
-    for (const start of [...groups.keys()].sort()) {
-      const group = groups.get(start)!.sort(([a, x], [b, y]) => (a < b ? -1 : a > b ? 1 : x - y));
-      for (const [text, id] of group) {
-        if (part++ % PART === 0) await rest.whenDue();
-        tree.#add(text, id, last, open);
-        last = text;
-      }
+    for (const [i, [text, id]] of (await sorted(spelt, rest)).entries()) {
+      if (i % PART === 0) await rest.whenDue();
+      tree.#add(text, id, last, open);
+      last = text;
     }
     tree.#close(open, 0);
     tree.#fit();
@@ -132,4 +122,32 @@ class Rest {
     await nextTask();
     this.#since = performance.now();
   }
+}
+
+const byBytes = ([a, x]: Spelt, [b, y]: Spelt): number => (a < b ? -1 : a > b ? 1 : x - y);
+
+/** By merging: a sort of all could not be interrupted. */
+async function sorted(list: readonly Spelt[], rest: Rest): Promise<readonly Spelt[]> {
+  let runs: Spelt[][] = [];
+  for (let i = 0; i < list.length; i += PART) {
+    await rest.whenDue();
+    runs.push(list.slice(i, i + PART).sort(byBytes));
+  }
+  while (runs.length > 1) {
+    const longer: Spelt[][] = [];
+    for (let i = 0; i < runs.length; i += 2) longer.push(await merged(runs[i]!, runs[i + 1] ?? [], rest));
+    runs = longer;
+  }
+  return runs[0] ?? [];
+}
+
+async function merged(a: readonly Spelt[], b: readonly Spelt[], rest: Rest): Promise<Spelt[]> {
+  const all: Spelt[] = [];
+  let [i, j] = [0, 0];
+  while (i < a.length || j < b.length) {
+    if (all.length % PART === 0) await rest.whenDue();
+    const first = j === b.length || (i < a.length && byBytes(a[i]!, b[j]!) < 0);
+    all.push(first ? a[i++]! : b[j++]!);
+  }
+  return all;
 }
