@@ -78,9 +78,16 @@ describe("folders on a web server", () => {
   });
 
   test("a start page in place of a missing file counts as absent", async () => {
-    const pages: RequestListener = (_, response) =>
-      response.writeHead(200, { "content-type": "text/html" }).end("<html>");
-    await serve(pages, async (folder) => assert.equal(await folder.size("config.json"), undefined));
+    for (const status of [200, 206]) {
+      const pages: RequestListener = (_, response) => {
+        const headers = { "content-type": "text/html; charset=utf-8", "content-range": "bytes 0-0/6" };
+        response.writeHead(status, headers).end("<html>");
+      };
+      await serve(pages, async (folder) => {
+        assert.equal(await folder.size("config.json"), undefined);
+        await assert.rejects(folder.read("config.json", 0, 1), /config.json is missing/);
+      });
+    }
   });
 
   test("retries what may pass", async () => {

@@ -1,6 +1,7 @@
 import { CheckpointError, InputError } from "../src/errors.ts";
 import { shownAddress, withoutSecrets } from "./address.ts";
 import { checkFileName, endsEarly, type Folder, missingFile, type ReadOptions } from "./folder.ts";
+import { readAll, readInto } from "./response_body.ts";
 
 export interface HttpFolderOptions {
   /** Used instead of the global `fetch`. */
@@ -243,60 +244,11 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
   });
 }
 
-/** Development servers answer unknown paths with their start page; no checkpoint file is HTML. */
+/** Many servers answer unknown paths with their start page, some with a part of it; no checkpoint file is HTML. */
 const isAbsent = ({ status, headers }: Response): boolean =>
-  status === 404 || status === 410 || (status === 200 && /^text\/html/i.test(headers.get("content-type") ?? ""));
-
-/** Copies a body into `target`; returns how many bytes arrived, at most its length. */
-async function readInto(response: Response, target: Uint8Array, touch: () => void): Promise<number> {
-  let filled = 0;
-  for await (const chunk of chunks(response, touch)) {
-    const part = chunk.subarray(0, target.length - filled);
-    target.set(part, filled);
-    filled += part.length;
-    if (filled === target.length) break;
-  }
-  return filled;
-}
-
-async function readAll(
-  response: Response,
-  limit: number,
-  touch: () => void,
-  tooLarge: () => CheckpointError,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  if (Number(response.headers.get("content-length") ?? 0) > limit) throw tooLarge();
-  for await (const chunk of chunks(response, touch)) {
-    size += chunk.length;
-    if (size > limit) throw tooLarge();
-    parts.push(chunk);
-  }
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
-}
-
-/** Not every browser can iterate a ReadableStream. */
-async function* chunks(response: Response, touch: () => void): AsyncGenerator<Uint8Array> {
-  const reader = response.body?.getReader();
-  if (!reader) return;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      touch();
-      yield value;
-    }
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
-}
+  status === 404 ||
+  status === 410 ||
+  ((status === 200 || status === 206) && /^text\/html/i.test(headers.get("content-type") ?? ""));
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
