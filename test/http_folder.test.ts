@@ -90,6 +90,18 @@ describe("folders on a web server", () => {
     }
   });
 
+  test("403 means absent once a file came, also after close", async () => {
+    const store: RequestListener = (request, response) =>
+      find(request.url) ? ranged(request, response) : response.writeHead(403).end();
+    await serve(store, async (folder) => {
+      await assert.rejects(folder.size("absent.json"), /got 403/);
+      assert.equal(await folder.size("config.json"), 2);
+      assert.equal(await folder.size("absent.json"), undefined);
+      await folder.close();
+      assert.equal(await folder.size("absent.json"), undefined);
+    });
+  });
+
   test("retries what may pass", async () => {
     let failures = 1;
     const flaky: RequestListener = (request, response) => {

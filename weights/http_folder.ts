@@ -51,6 +51,8 @@ class HttpFolder implements Folder {
   readonly #retryDelays: readonly number[];
   readonly #sizes = new Map<string, number | undefined>();
   readonly #whole = new Map<string, Uint8Array<ArrayBuffer>>();
+  /** Whether any file came, ever: the server lets us in. */
+  #served = false;
 
   constructor(base: URL, options: HttpFolderOptions) {
     const { fetch: custom, headers = {}, timeoutSeconds = 60, retryDelays = [300, 1200] } = options;
@@ -93,7 +95,8 @@ class HttpFolder implements Folder {
 
   #probe(file: string, signal: AbortSignal | undefined): Promise<number | undefined> {
     return this.#request(file, { range: "bytes=0-0" }, signal, async (response, touch) => {
-      if (isAbsent(response)) return undefined;
+      // Object stores that list no keys answer 403 for absent ones, and for everything to those they refuse.
+      if (isAbsent(response) || (response.status === 403 && this.#served)) return undefined;
       const total = /\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
       if (total !== undefined) return Number(total);
       const encoded = response.headers.has("content-encoding");
@@ -177,6 +180,7 @@ class HttpFolder implements Folder {
         const init = { method, headers: { ...this.#headers, ...headers }, signal: abort };
         const response = await this.#fetch(this.#address(file), init);
         if (response.status === 429 || response.status >= 500) throw new Transient(this.#refused(file, response));
+        if (response.ok && !isAbsent(response)) this.#served = true;
         try {
           return await use(response, touch);
         } finally {
