@@ -102,6 +102,25 @@ describe("folders on a web server", () => {
     });
   });
 
+  test("without Content-Range the size comes from HEAD, of the file as it is", async () => {
+    let sized = true;
+    const hidden: RequestListener = (request, response) => {
+      if (request.method !== "HEAD") return response.writeHead(206).end(small.subarray(0, 1));
+      // Without a range, browsers get a compressed answer.
+      const plain = request.headers.range === "bytes=0-";
+      const length = { "content-length": plain ? small.length : 5 };
+      return response.writeHead(plain ? 206 : 200, sized ? length : {}).end();
+    };
+    await serve(hidden, async (folder) => {
+      assert.equal(await folder.size("model.safetensors"), small.length);
+      await folder.close();
+      sized = false;
+      await assert.rejects(folder.size("model.safetensors"), (error: unknown) => {
+        return error instanceof CheckpointError && /expected its size in .* got neither/.test(error.message);
+      });
+    });
+  });
+
   test("retries what may pass", async () => {
     let failures = 1;
     const flaky: RequestListener = (request, response) => {

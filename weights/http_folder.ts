@@ -108,15 +108,19 @@ class HttpFolder implements Folder {
     });
   }
 
-  /** Across origins `Content-Range` is hidden unless the server exposes it; `Content-Length` of HEAD is not. */
+  /**
+   * Across origins `Content-Range` is hidden unless the server exposes it; `Content-Length` of HEAD is not. Asked without a
+   * range, browsers accept compressed bodies and get the length of those.
+   */
   #lengthByHead(file: string, signal: AbortSignal | undefined): Promise<number> {
     return this.#request(
       file,
-      {},
+      { range: "bytes=0-" },
       signal,
       async (response) => {
+        if (!response.ok) throw this.#refused(file, response);
         const length = response.headers.get("content-length");
-        if (!response.ok || length === null) throw this.#refused(file, response);
+        if (length === null || response.headers.has("content-encoding")) throw this.#unsized(file);
         return Number(length);
       },
       "HEAD",
@@ -222,6 +226,13 @@ class HttpFolder implements Folder {
       {
         ...(denied && { hint: "The server wants credentials: pass them as headers, e.g. { authorization: … }." }),
       },
+    );
+  }
+
+  #unsized(file: string): CheckpointError {
+    return new CheckpointError(
+      `${this.name}: ${file}: expected its size in Content-Range, or in Content-Length of HEAD, got neither`,
+      { hint: "Across origins the server must expose it: Access-Control-Expose-Headers: Content-Range." },
     );
   }
 
