@@ -130,6 +130,28 @@ describe("folders on a web server", () => {
     await serve(flaky, async (folder) => assert.equal(await folder.size("model.safetensors"), small.length));
   });
 
+  test("waits as long as Retry-After says, up to 30 s", async (context) => {
+    const hour = new Date(Date.now() + 3_600_000).toUTCString();
+    const answers = ["20", hour, "0", "soon"].map((text) => {
+      return new Response(null, { status: 429, headers: { "retry-after": text } });
+    });
+    const busy = async () => answers.shift() ?? new Response("{}", { headers: { "content-length": "2" } });
+    context.mock.timers.enable({ apis: ["setTimeout"] });
+    const pass = async (ms: number) => {
+      context.mock.timers.tick(ms);
+      await new Promise(setImmediate);
+      return answers.length;
+    };
+    const size = httpFolder("http://127.0.0.1:9/", { fetch: busy, retryDelays: [1, 2, 3, 4] }).size("config.json");
+    let left = await pass(0);
+    for (const ms of [20_000, 30_000, 3]) {
+      assert.equal(await pass(ms - 1), left);
+      assert.equal(await pass(1), --left);
+    }
+    await pass(4);
+    assert.equal(await size, 2);
+  });
+
   test("an abort ends what is under way, and the wait before another try", async () => {
     const reason = new Error("enough");
     let controller = new AbortController();

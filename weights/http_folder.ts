@@ -10,7 +10,10 @@ export interface HttpFolderOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Seconds without a single byte after which a request counts as failed. Default 60 */
   readonly timeoutSeconds?: number;
-  /** Waits in ms before each further try of a request that failed for a passing reason. Default [300, 1200] */
+  /**
+   * Waits in ms before each further try of a request that failed for a passing reason; longer where `Retry-After` says so, up to
+   * 30 s. Default [300, 1200]
+   */
   readonly retryDelays?: readonly number[];
 }
 
@@ -34,11 +37,16 @@ export function httpFolder(url: string | URL, options: HttpFolderOptions = {}): 
   return new HttpFolder(base, options);
 }
 
-/** A failure that may pass: worth another try. */
+/** The longest wait for the next try that a server is granted, so that loading does not seem to hang. */
+const LONGEST_WAIT_MS = 30_000;
+
+/** A failure that may pass: worth another try, after `waitMs` at the earliest. */
 class Transient {
   readonly error: unknown;
-  constructor(error: unknown) {
+  readonly waitMs: number;
+  constructor(error: unknown, waitMs = 0) {
     this.error = error;
+    this.waitMs = waitMs;
   }
 }
 
@@ -183,7 +191,9 @@ class HttpFolder implements Folder {
         const abort = signal ? AbortSignal.any([signal, stall.signal]) : stall.signal;
         const init = { method, headers: { ...this.#headers, ...headers }, signal: abort };
         const response = await this.#fetch(this.#address(file), init);
-        if (response.status === 429 || response.status >= 500) throw new Transient(this.#refused(file, response));
+        if (response.status === 429 || response.status >= 500) {
+          throw new Transient(this.#refused(file, response), retryAfterMs(response));
+        }
         if (response.ok && !isAbsent(response)) this.#served = true;
         try {
           return await use(response, touch);
@@ -195,7 +205,7 @@ class HttpFolder implements Folder {
         if (error instanceof CheckpointError) throw error;
         const delay = this.#retryDelays[attempt];
         if (delay === undefined) throw this.#typed(file, error, stall.signal.aborted);
-        await pause(delay, signal);
+        await pause(Math.max(delay, error instanceof Transient ? error.waitMs : 0), signal);
       } finally {
         clearTimeout(timer);
       }
@@ -257,6 +267,13 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
     }, ms);
     signal?.addEventListener("abort", stop);
   });
+}
+
+/** The wait that `Retry-After` asks for, in seconds or until a date. */
+function retryAfterMs({ headers }: Response): number {
+  const text = headers.get("retry-after") ?? "";
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  return ms > 0 ? Math.min(ms, LONGEST_WAIT_MS) : 0;
 }
 
 /** Many servers answer unknown paths with their start page, some with a part of it; no checkpoint file is HTML. */
