@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, test } from "node:test";
@@ -58,8 +59,107 @@ describe("folders on a web server", () => {
     await serve(ranged, async (folder, requests) => {
       const checkpoint = await openCheckpoint(folder);
       assert.deepEqual(await checkpoint.readF32("a.weight"), Float32Array.of(1, 2, 3, 4));
-      assert.ok(requests.includes("GET /models/tiny/model.safetensors?token=secret bytes=0-7"));
+      assert.ok(requests.includes(`GET /models/tiny/model.safetensors?token=secret bytes=0-${small.length - 1}`));
       assert.ok(!folder.name.includes("secret"));
+    });
+  });
+
+  const MIB = 2 ** 20;
+  const large = Uint8Array.from({ length: 5.5 * MIB }, (_, i) => (i * 31) >> 4);
+  files["large.bin"] = large;
+  const rangesOf = (requests: readonly string[]) => requests.flatMap((request) => /bytes=\S+/.exec(request) ?? []);
+  const window = (index: number) => `bytes=${index * MIB}-${Math.min((index + 1) * MIB, large.length) - 1}`;
+
+  test("short ranges come from windows of 1 MiB, kept until close", async () => {
+    await serve(ranged, async (folder, requests) => {
+      const read = async (start: number, end: number) => {
+        const into = new Uint8Array(MIB).fill(7);
+        const got = await folder.read("large.bin", start, end, { into });
+        assert.equal(got.buffer, into.buffer);
+        assert.equal(Buffer.compare(got, large.subarray(start, end)), 0);
+        assert.ok(into.subarray(end - start).every((byte) => byte === 7));
+        const copy = await folder.read("large.bin", start, end);
+        assert.equal(Buffer.compare(copy, got), 0);
+        copy.fill(0);
+        return rangesOf(requests.splice(0));
+      };
+      await folder.size("large.bin");
+      await folder.close();
+      requests.length = 0;
+      assert.deepEqual(await read(10, 20), [window(0)]);
+      assert.deepEqual(await read(0, 8000), []);
+      assert.deepEqual(await read(MIB - 5, MIB + 5), [window(1)]);
+      assert.deepEqual(await read(2 * MIB - 5, 3 * MIB - 6), [window(2)]);
+      assert.deepEqual(await read(5 * MIB + 1, large.length), [window(5)]);
+      assert.deepEqual(await read(0, MIB), [`bytes=0-${MIB - 1}`, `bytes=0-${MIB - 1}`]);
+      // A fifth window takes the place of the one used longest ago.
+      assert.deepEqual(await read(3 * MIB, 3 * MIB + 1), [window(3)]);
+      assert.deepEqual(await read(MIB, MIB + 1), []);
+      assert.deepEqual(await read(0, 1), [window(0)]);
+      await folder.close();
+      assert.deepEqual(await read(0, 1), [window(0)]);
+    });
+  });
+
+  /** A server that answers reads when told to. `next` waits for a read and gives the function that answers it with a status. */
+  function heldServer() {
+    const waiting = new EventEmitter();
+    const listener: RequestListener = (request, response) => {
+      if (request.headers.range === "bytes=0-0") return ranged(request, response);
+      response.on("close", () => waiting.emit("close"));
+      const answer = (status: number) => {
+        return status === 206 ? ranged(request, response) : response.writeHead(status).end();
+      };
+      return waiting.emit("read", answer);
+    };
+    const next = async (): Promise<(status: number) => void> => (await once(waiting, "read"))[0];
+    return { listener, next, closed: () => once(waiting, "close") };
+  }
+
+  test("reads of one window share its request, but not an abort or a failure of another", async () => {
+    const { listener, next } = heldServer();
+    await serve(listener, async (folder, requests) => {
+      await folder.size("large.bin");
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      let asked = next();
+      const aborted = assert.rejects(folder.read("large.bin", 0, 9, { signal: controller.signal }), reason);
+      const stays = folder.read("large.bin", 9, 18);
+      const answer = await asked;
+      controller.abort(reason);
+      await aborted;
+      answer(206);
+      assert.deepEqual(await stays, large.slice(9, 18));
+      assert.deepEqual(rangesOf(requests), ["bytes=0-0", window(0)]);
+
+      asked = next();
+      const fails = assert.rejects(folder.read("large.bin", MIB, MIB + 9), /got 403/);
+      const shares = folder.read("large.bin", MIB + 9, MIB + 18);
+      const refuse = await asked;
+      asked = next();
+      refuse(403);
+      await fails;
+      (await asked)(206);
+      assert.deepEqual(await shares, large.slice(MIB + 9, MIB + 18));
+    });
+  });
+
+  test("a window whose readers have all gone is given up and fetched anew", async () => {
+    const { listener, next, closed } = heldServer();
+    await serve(listener, async (folder) => {
+      await folder.size("large.bin");
+      const controller = new AbortController();
+      const reason = new Error("enough");
+      let asked = next();
+      const ended = closed();
+      const alone = assert.rejects(folder.read("large.bin", 0, 9, { signal: controller.signal }), reason);
+      await asked;
+      asked = next();
+      controller.abort(reason);
+      const again = folder.read("large.bin", 0, 9);
+      await Promise.all([alone, ended]);
+      (await asked)(206);
+      assert.deepEqual(await again, large.slice(0, 9));
     });
   });
 

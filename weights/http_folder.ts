@@ -2,6 +2,7 @@ import { CheckpointError, InputError } from "../src/errors.ts";
 import { shownAddress, withoutSecrets } from "./address.ts";
 import { checkFileName, endsEarly, type Folder, missingFile, type ReadOptions } from "./folder.ts";
 import { readAll, readInto } from "./response_body.ts";
+import { cut, type Piece, Windows } from "./windows.ts";
 
 export interface HttpFolderOptions {
   /** Used instead of the global `fetch`. */
@@ -21,7 +22,8 @@ export interface HttpFolderOptions {
 const WHOLE_FILE_BYTES = 64 * 2 ** 20;
 
 /**
- * A checkpoint folder on a web server, read with `Range` requests.
+ * A checkpoint folder on a web server, read with `Range` requests. Short ranges come from pieces of 1 MiB, of which up to four
+ * are kept in memory until `close`.
  *
  * A server that ignores `Range` works for files up to 64 MiB, which are then kept in memory until `close`. Requests that
  * break off, stall, or get status 429 or 5xx are tried again.
@@ -59,6 +61,9 @@ class HttpFolder implements Folder {
   readonly #retryDelays: readonly number[];
   readonly #sizes = new Map<string, number | undefined>();
   readonly #whole = new Map<string, Uint8Array<ArrayBuffer>>();
+  /** Sizes as last seen, also after `close`: only good for asking for nothing behind the end. */
+  readonly #lastSizes = new Map<string, number>();
+  readonly #windows: Windows;
   /** Whether any file came, ever: the server lets us in. */
   #served = false;
 
@@ -70,11 +75,16 @@ class HttpFolder implements Folder {
     this.#headers = headers;
     this.#timeoutMs = timeoutSeconds * 1000;
     this.#retryDelays = retryDelays;
+    this.#windows = new Windows((file, start, end, signal) => this.#download(file, start, end, undefined, signal));
   }
 
   async size(file: string, { signal }: Pick<ReadOptions, "signal"> = {}): Promise<number | undefined> {
     signal?.throwIfAborted();
-    if (!this.#sizes.has(file)) this.#sizes.set(file, await this.#probe(file, signal));
+    if (!this.#sizes.has(file)) {
+      const size = await this.#probe(file, signal);
+      this.#sizes.set(file, size);
+      if (size !== undefined) this.#lastSizes.set(file, size);
+    }
     return this.#sizes.get(file);
   }
 
@@ -85,19 +95,34 @@ class HttpFolder implements Folder {
     { into, signal }: ReadOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>> {
     signal?.throwIfAborted();
-    const cached = this.#whole.get(file);
-    const bytes = cached ?? (await this.#download(file, start, end, into, signal));
+    const whole = this.#whole.get(file);
+    if (whole) return this.#part(file, [{ bytes: whole, start: 0 }], start, end, into);
+    const size = this.#lastSizes.get(file);
+    if (end !== undefined && size !== undefined && Windows.serve(start, end, size)) {
+      return this.#part(file, await this.#windows.read(file, start, end, size, signal), start, end, into);
+    }
+    const piece = await this.#download(file, start, end, into, signal);
     // A range was downloaded as asked; a whole file still has to be cut.
-    if (bytes !== this.#whole.get(file)) return bytes;
-    const stop = end ?? bytes.length;
-    if (stop > bytes.length) throw endsEarly(this.name, file, stop, bytes.length);
-    const target = into?.subarray(0, stop - start) ?? new Uint8Array(stop - start);
-    target.set(bytes.subarray(start, stop));
-    return target;
+    return piece.bytes === this.#whole.get(file) ? this.#part(file, [piece], start, end, into) : piece.bytes;
+  }
+
+  #part(
+    file: string,
+    pieces: readonly Piece[],
+    start: number,
+    end: number | undefined,
+    into: Uint8Array<ArrayBuffer> | undefined,
+  ): Uint8Array<ArrayBuffer> {
+    const last = pieces.at(-1);
+    const known = last ? last.start + last.bytes.length : start;
+    const stop = end ?? known;
+    if (stop > known) throw endsEarly(this.name, file, stop, known);
+    return cut(pieces, start, stop, into);
   }
 
   async close(): Promise<void> {
     this.#whole.clear();
+    this.#windows.clear();
     this.#sizes.clear();
   }
 
@@ -135,14 +160,14 @@ class HttpFolder implements Folder {
     );
   }
 
-  #download(
+  async #download(
     file: string,
     start: number,
     end: number | undefined,
     into: Uint8Array<ArrayBuffer> | undefined,
     signal: AbortSignal | undefined,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    if (end !== undefined && end <= start) return Promise.resolve(into?.subarray(0, 0) ?? new Uint8Array(0));
+  ): Promise<Piece> {
+    if (end !== undefined && end <= start) return { bytes: into?.subarray(0, 0) ?? new Uint8Array(0), start };
     const range = end === undefined ? `bytes=${start}-` : `bytes=${start}-${end - 1}`;
     const headers = end === undefined && start === 0 ? {} : { range };
     return this.#request(file, headers, signal, async (response, touch) => {
@@ -150,13 +175,15 @@ class HttpFolder implements Folder {
       if (response.status === 416) {
         throw endsEarly(this.name, file, end ?? start + 1, (await this.size(file, { signal })) ?? 0);
       }
-      if (response.status === 200) return this.#keepWhole(file, response, touch);
+      if (response.status === 200) return { bytes: await this.#keepWhole(file, response, touch), start: 0 };
       if (response.status !== 206) throw this.#refused(file, response);
-      if (end === undefined) return readAll(response, WHOLE_FILE_BYTES, touch, () => this.#tooLarge(file));
+      if (end === undefined) {
+        return { bytes: await readAll(response, WHOLE_FILE_BYTES, touch, () => this.#tooLarge(file)), start };
+      }
       const target = into?.subarray(0, end - start) ?? new Uint8Array(end - start);
       const got = await readInto(response, target, touch);
       if (got < target.length) throw new Transient(endsEarly(this.name, file, end, start + got));
-      return target;
+      return { bytes: target, start };
     });
   }
 
