@@ -176,6 +176,15 @@ test("a lost device is a DeviceLostError from then on", async () => {
   own.close();
 });
 
+test("what waits for a device that is lost hears that it is", async () => {
+  const own = await openNodeGpu();
+  const x = own.upload([4], "f32", new Float32Array(4));
+  const waiting = [own.read(x), own.settled(), own.read(x)];
+  own.device?.destroy();
+  await Promise.all(waiting.map((wait) => assert.rejects(wait, DeviceLostError)));
+  own.close();
+});
+
 test("half precision: every pattern survives the round trip, and rounding is to nearest even", () => {
   for (let half = 0; half < 65536; half++) {
     const value = fromHalf(half);

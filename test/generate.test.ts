@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
-import { FastVLM, InputError, memoryFolder, type Result } from "../src/node.ts";
+import { AdapterError, FastVLM, InputError, memoryFolder, type Result } from "../src/node.ts";
 import { leadOn } from "../src/pipeline/generation.ts";
 import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
+import { installPlatform, platform } from "../src/pipeline/platform.ts";
 import { headerLength, parseHeader } from "../weights/safetensors.ts";
 import { GOLDEN } from "./golden.ts";
 
@@ -161,6 +162,31 @@ test("an abort ends loading while a folder is silent, one that looks at no signa
   } finally {
     server.close();
     server.closeAllConnections();
+  }
+});
+
+test("loading ends at once when it is aborted while the GPU opens, and when there is no GPU", async () => {
+  const plain = platform();
+  const stop = new AbortController();
+  const silent = {
+    name: "silent",
+    size: () => new Promise<never>(() => undefined),
+    read: async () => new Uint8Array(),
+  };
+  try {
+    installPlatform({
+      ...plain,
+      openGpu() {
+        stop.abort("enough");
+        return new Promise(() => undefined);
+      },
+    });
+    const stopped = FastVLM.load(path("models/fastvlm_hf"), { signal: stop.signal });
+    await assert.rejects(stopped, (reason) => reason === "enough");
+    installPlatform({ ...plain, openGpu: () => Promise.reject(new AdapterError("none")) });
+    await assert.rejects(FastVLM.load({ ...silent, close: async () => {} }), AdapterError);
+  } finally {
+    installPlatform(plain);
   }
 });
 

@@ -1,5 +1,8 @@
 import { DeviceLostError, GpuError } from "../errors.ts";
 
+/** Browsers reject what a lost device was to do some tenths of a millisecond before they tell that it is lost. */
+const LOST_MS = 50;
+
 /**
  * Remembers what a device reports after the call that caused it has returned: for the next call to throw, and for all that wait
  * for the device meanwhile, since any of them may be the one whose work it was.
@@ -11,8 +14,10 @@ export class Failures {
   #failure: GpuError | null = null;
   #last: GpuError | null = null;
   #closed = false;
+  readonly #lost: Promise<unknown>;
 
   constructor(device: GPUDevice | null) {
+    this.#lost = device?.lost ?? Promise.resolve();
     if (!device) return;
     device.onuncapturederror = (event) => {
       event.preventDefault?.();
@@ -32,6 +37,11 @@ export class Failures {
   /** From now on every call fails, and losing the device is no news. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** Resolves when a device that has just failed to do something has had time to say that it is lost. */
+  async heard(): Promise<void> {
+    if (!this.#closed) await Promise.race([this.#lost, new Promise((resolve) => setTimeout(resolve, LOST_MS))]);
   }
 
   /** What nobody has thrown yet, if anything. A lost device stays lost; after any other failure the device still works. */

@@ -46,7 +46,8 @@ export class Guard {
   /** The result of submitted work; what was refused after the first `since` failures may have been part of it. */
   async wait<Result>(done: Promise<Result>, since: number, what: string): Promise<Result> {
     const { mark } = this.#memory;
-    const result = await done.catch((cause: unknown) => {
+    const result = await done.catch(async (cause: unknown) => {
+      await this.#failures.heard();
       this.check(since);
       throw new GpuError(`${what} failed`, { cause });
     });

@@ -1,5 +1,6 @@
 import { DamagedCodes } from "../../weights/code_cache.ts";
 import type { QuantFormats } from "../../weights/weights.ts";
+import { unlessAborted } from "../abort.ts";
 import { AdapterError, InputError } from "../errors.ts";
 import { nameOf } from "../gpu/device.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -35,18 +36,27 @@ export interface Loaded extends TextParts {
 
 /** Opens the GPU and the checkpoint, and puts the model on it, ready for its first question. */
 export async function loadModel(source: Source | Composition, options: LoadOptions): Promise<Loaded> {
+  const loading = load(source, options);
+  try {
+    return await unlessAborted(options.signal, loading);
+  } catch (error) {
+    // Shaders that are compiling cannot be stopped, and need not be waited for.
+    void loading.then(({ gpu }) => gpu.close()).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function load(source: Source | Composition, options: LoadOptions): Promise<Loaded> {
   const started = performance.now();
   checkNames(options);
-  const parts = await openParts(await openFolders(source, options.signal));
-  const text = await loadText(parts.language);
-  const format = (parts.vision ?? parts.language).format;
-  const imageSize = checkImageSize(options.imageSize ?? format.imageSize);
   const { imageCacheBytes = IMAGE_CACHE_BYTES } = options;
   if (!(imageCacheBytes >= 0)) throw new InputError(`imageCacheBytes: expected 0 or more, got ${imageCacheBytes}`);
   const formats = formatsOf(options);
   options.signal?.throwIfAborted();
-  const gpu = await platform().openGpu({ profile: options.profile === true });
+  const { gpu, parts, text } = await open(source, options);
   try {
+    const format = (parts.vision ?? parts.language).format;
+    const imageSize = checkImageSize(options.imageSize ?? format.imageSize);
     const dtype = checkDType(gpu, options.dtype ?? defaultDType(parts.language, gpu));
     const store = options.autotune === false ? undefined : platform().tuningStore;
     const tuning = store && (await Tuning.open(gpu, store));
@@ -68,6 +78,25 @@ export async function loadModel(source: Source | Composition, options: LoadOptio
     };
   } catch (error) {
     gpu.close();
+    throw error;
+  }
+}
+
+/** Opens the GPU and the checkpoint side by side; where there is no GPU, nothing more is read. */
+async function open(source: Source | Composition, { profile = false, signal }: LoadOptions) {
+  const stop = new AbortController();
+  const stopped = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  const opening = platform().openGpu({ profile });
+  const reading = (async () => {
+    const parts = await openParts(await openFolders(source, stopped));
+    return { parts, text: await loadText(parts.language) };
+  })();
+  try {
+    const [gpu, read] = await Promise.all([opening, reading]);
+    return { gpu, ...read };
+  } catch (error) {
+    stop.abort();
+    void opening.then((gpu) => gpu.close()).catch(() => undefined);
     throw error;
   }
 }
