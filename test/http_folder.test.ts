@@ -10,6 +10,7 @@ import { openCheckpoint } from "../weights/checkpoint.ts";
 import type { Folder } from "../weights/folder.ts";
 import { httpFolder } from "../weights/http_folder.ts";
 import { encodeSafetensors } from "../weights/safetensors.ts";
+import { WINDOW_BYTES } from "../weights/windows.ts";
 
 const small = encodeSafetensors({
   "a.weight": { dtype: "F32", shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) },
@@ -64,16 +65,16 @@ describe("folders on a web server", () => {
     });
   });
 
-  const MIB = 2 ** 20;
-  const large = Uint8Array.from({ length: 5.5 * MIB }, (_, i) => (i * 31) >> 4);
+  const large = Uint8Array.from({ length: 5.5 * WINDOW_BYTES }, (_, i) => (i * 31) >> 4);
   files["large.bin"] = large;
   const rangesOf = (requests: readonly string[]) => requests.flatMap((request) => /bytes=\S+/.exec(request) ?? []);
-  const window = (index: number) => `bytes=${index * MIB}-${Math.min((index + 1) * MIB, large.length) - 1}`;
+  const window = (index: number) =>
+    `bytes=${index * WINDOW_BYTES}-${Math.min((index + 1) * WINDOW_BYTES, large.length) - 1}`;
 
-  test("short ranges come from windows of 1 MiB, kept until close", async () => {
+  test("short ranges come from windows, kept until close", async () => {
     await serve(ranged, async (folder, requests) => {
       const read = async (start: number, end: number) => {
-        const into = new Uint8Array(MIB).fill(7);
+        const into = new Uint8Array(WINDOW_BYTES).fill(7);
         const got = await folder.read("large.bin", start, end, { into });
         assert.equal(got.buffer, into.buffer);
         assert.equal(Buffer.compare(got, large.subarray(start, end)), 0);
@@ -88,13 +89,13 @@ describe("folders on a web server", () => {
       requests.length = 0;
       assert.deepEqual(await read(10, 20), [window(0)]);
       assert.deepEqual(await read(0, 8000), []);
-      assert.deepEqual(await read(MIB - 5, MIB + 5), [window(1)]);
-      assert.deepEqual(await read(2 * MIB - 5, 3 * MIB - 6), [window(2)]);
-      assert.deepEqual(await read(5 * MIB + 1, large.length), [window(5)]);
-      assert.deepEqual(await read(0, MIB), [`bytes=0-${MIB - 1}`, `bytes=0-${MIB - 1}`]);
+      assert.deepEqual(await read(WINDOW_BYTES - 5, WINDOW_BYTES + 5), [window(1)]);
+      assert.deepEqual(await read(2 * WINDOW_BYTES - 5, 3 * WINDOW_BYTES - 6), [window(2)]);
+      assert.deepEqual(await read(5 * WINDOW_BYTES + 1, large.length), [window(5)]);
+      assert.deepEqual(await read(0, WINDOW_BYTES), [`bytes=0-${WINDOW_BYTES - 1}`, `bytes=0-${WINDOW_BYTES - 1}`]);
       // A fifth window takes the place of the one used longest ago.
-      assert.deepEqual(await read(3 * MIB, 3 * MIB + 1), [window(3)]);
-      assert.deepEqual(await read(MIB, MIB + 1), []);
+      assert.deepEqual(await read(3 * WINDOW_BYTES, 3 * WINDOW_BYTES + 1), [window(3)]);
+      assert.deepEqual(await read(WINDOW_BYTES, WINDOW_BYTES + 1), []);
       assert.deepEqual(await read(0, 1), [window(0)]);
       await folder.close();
       assert.deepEqual(await read(0, 1), [window(0)]);
@@ -133,14 +134,14 @@ describe("folders on a web server", () => {
       assert.deepEqual(rangesOf(requests), ["bytes=0-0", window(0)]);
 
       asked = next();
-      const fails = assert.rejects(folder.read("large.bin", MIB, MIB + 9), /got 403/);
-      const shares = folder.read("large.bin", MIB + 9, MIB + 18);
+      const fails = assert.rejects(folder.read("large.bin", WINDOW_BYTES, WINDOW_BYTES + 9), /got 403/);
+      const shares = folder.read("large.bin", WINDOW_BYTES + 9, WINDOW_BYTES + 18);
       const refuse = await asked;
       asked = next();
       refuse(403);
       await fails;
       (await asked)(206);
-      assert.deepEqual(await shares, large.slice(MIB + 9, MIB + 18));
+      assert.deepEqual(await shares, large.slice(WINDOW_BYTES + 9, WINDOW_BYTES + 18));
     });
   });
 

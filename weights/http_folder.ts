@@ -22,7 +22,7 @@ export interface HttpFolderOptions {
 const WHOLE_FILE_BYTES = 64 * 2 ** 20;
 
 /**
- * A checkpoint folder on a web server, read with `Range` requests. Short ranges come from pieces of 1 MiB, of which up to four
+ * A checkpoint folder on a web server, read with `Range` requests. Short ranges come from pieces of 256 KiB, of which up to four
  * are kept in memory until `close`.
  *
  * A server that ignores `Range` works for files up to 64 MiB, which are then kept in memory until `close`. Requests that

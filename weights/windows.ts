@@ -1,6 +1,7 @@
 import { unlessAborted } from "../src/abort.ts";
 
-const WINDOW_BYTES = 2 ** 20;
+/** Larger ones fetch more in vain: 256 KiB bring 4 % more of FastVLM-0.5B than its weights, in half as many requests. */
+export const WINDOW_BYTES = 2 ** 18;
 const KEPT_WINDOWS = 4;
 
 /** Part of a file: what it holds, and the offset in the file of its first byte. */
@@ -23,7 +24,7 @@ interface Window {
 }
 
 /**
- * Short reads of files, served from pieces of 1 MiB: most tensors are small and lie side by side, and a request for each would
+ * Short reads of files, served from pieces of 256 KiB: most tensors are small and lie side by side, and a request for each would
  * take its time to the server and back. The pieces used last are kept; readers of one that is under way share its request.
  */
 export class Windows {
