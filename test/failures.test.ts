@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { swiglu } from "../kernels/swiglu.ts";
-import { GpuError } from "../src/errors.ts";
+import { DeviceLostError, GpuError } from "../src/errors.ts";
 import type { Gpu } from "../src/gpu/gpu.ts";
+import { Guard } from "../src/gpu/guard.ts";
+import { Memory } from "../src/gpu/memory.ts";
 import { decoderConfig } from "../src/models/decoder/config.ts";
 import { KvCache } from "../src/models/decoder/kv_cache.ts";
 import { RopeTables } from "../src/models/decoder/rope.ts";
@@ -67,6 +69,19 @@ test("a failure is thrown to all that wait, whoever hears of it first, and to no
   for (const read of reads) await assert.rejects(read, GpuError);
   assert.deepEqual([...(await gpu.read(x))], [0, 0, 0, 0]);
   gpu.release(x);
+});
+
+test("what a lost device rejects is a loss, also where the device tells so a moment later", async () => {
+  const lost = Promise.withResolvers<GPUDeviceLostInfo>();
+  const device = { lost: lost.promise } as unknown as GPUDevice;
+  const guard = new Guard(device, new Memory(null, 1), null);
+  const waiting = guard.wait(Promise.reject(new Error("gone")), 0, "reading");
+  setTimeout(() => lost.resolve({ reason: "unknown", message: "gone" } as GPUDeviceLostInfo), 1);
+  await assert.rejects(waiting, DeviceLostError);
+  const present = { lost: new Promise(() => undefined) } as unknown as GPUDevice;
+  const cause = new Error("mapped twice");
+  const other = new Guard(present, new Memory(null, 1), null).wait(Promise.reject(cause), 0, "reading");
+  await assert.rejects(other, (error) => error instanceof GpuError && error.cause === cause);
 });
 
 test("what is submitted in vain gives no result", async () => {

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
-import { AdapterError, FastVLM, InputError, memoryFolder, type Result } from "../src/node.ts";
+import { Gpu } from "../src/gpu/gpu.ts";
+import { AdapterError, CheckpointError, FastVLM, InputError, memoryFolder, type Result } from "../src/node.ts";
 import { leadOn } from "../src/pipeline/generation.ts";
 import { inspectCheckpoint } from "../src/pipeline/inspect.ts";
 import { installPlatform, platform } from "../src/pipeline/platform.ts";
@@ -185,6 +186,17 @@ test("loading ends at once when it is aborted while the GPU opens, and when ther
     await assert.rejects(stopped, (reason) => reason === "enough");
     installPlatform({ ...plain, openGpu: () => Promise.reject(new AdapterError("none")) });
     await assert.rejects(FastVLM.load({ ...silent, close: async () => {} }), AdapterError);
+    await assert.rejects(FastVLM.load("/no/such/folder"), CheckpointError);
+    // A GPU that opens too late is closed.
+    for (const signal of [undefined, AbortSignal.timeout(20)]) {
+      const late = Promise.withResolvers<Gpu>();
+      const closed = Promise.withResolvers<void>();
+      installPlatform({ ...plain, openGpu: () => late.promise });
+      const size = signal ? silent.size : () => Promise.reject(new CheckpointError("damaged"));
+      await assert.rejects(FastVLM.load({ ...silent, size, close: async () => {} }, { signal }));
+      late.resolve(Object.assign(Gpu.dry(), { close: closed.resolve }));
+      await closed.promise;
+    }
   } finally {
     installPlatform(plain);
   }

@@ -71,6 +71,30 @@ describe("folders on a web server", () => {
   const window = (index: number) =>
     `bytes=${index * WINDOW_BYTES}-${Math.min((index + 1) * WINDOW_BYTES, large.length) - 1}`;
 
+  test("a file that shrinks between two requests ends early, and ranges at once are cut from a whole file", async () => {
+    const size = 2 * WINDOW_BYTES;
+    const replaced: RequestListener = ({ headers: { range = "" } }, response) => {
+      if (range === "bytes=0-0") return response.writeHead(206, { "content-range": `bytes 0-0/${size}` }).end("x");
+      const [, from] = /bytes=(\d+)-/.exec(range)!;
+      if (from === "0") return response.writeHead(200).end(Buffer.alloc(1000));
+      return response.writeHead(206).end(Buffer.alloc(WINDOW_BYTES));
+    };
+    await serve(replaced, async (folder) => {
+      await folder.size("a.bin");
+      await assert.rejects(folder.read("a.bin", WINDOW_BYTES - 10, WINDOW_BYTES + 10), /truncated|ends|bytes/);
+    });
+    await serve(
+      (_, response) => response.writeHead(200).end(Buffer.alloc(100_000)),
+      async (folder) => {
+        const reads = [0, 1, 2].map((i) => folder.read("a.bin", 10 * i, 10 * i + 10));
+        assert.deepEqual(
+          (await Promise.all(reads)).map(({ length }) => length),
+          [10, 10, 10],
+        );
+      },
+    );
+  });
+
   test("short ranges come from windows, kept until close", async () => {
     await serve(ranged, async (folder, requests) => {
       const read = async (start: number, end: number) => {

@@ -102,8 +102,8 @@ class HttpFolder implements Folder {
       return this.#part(file, await this.#windows.read(file, start, end, size, signal), start, end, into);
     }
     const piece = await this.#download(file, start, end, into, signal);
-    // A range was downloaded as asked; a whole file still has to be cut.
-    return piece.bytes === this.#whole.get(file) ? this.#part(file, [piece], start, end, into) : piece.bytes;
+    // A range was downloaded as asked; a whole file, which others may get too, still has to be cut.
+    return piece.isWhole ? this.#part(file, [piece], start, end, into) : piece.bytes;
   }
 
   #part(
@@ -113,8 +113,9 @@ class HttpFolder implements Folder {
     end: number | undefined,
     into: Uint8Array<ArrayBuffer> | undefined,
   ): Uint8Array<ArrayBuffer> {
-    const last = pieces.at(-1);
-    const known = last ? last.start + last.bytes.length : start;
+    // A file that is replaced meanwhile may leave a gap.
+    let known = start;
+    for (const piece of pieces) if (piece.start <= known) known = Math.max(known, piece.start + piece.bytes.length);
     const stop = end ?? known;
     if (stop > known) throw endsEarly(this.name, file, stop, known);
     return cut(pieces, start, stop, into);
@@ -175,7 +176,9 @@ class HttpFolder implements Folder {
       if (response.status === 416) {
         throw endsEarly(this.name, file, end ?? start + 1, (await this.size(file, { signal })) ?? 0);
       }
-      if (response.status === 200) return { bytes: await this.#keepWhole(file, response, touch), start: 0 };
+      if (response.status === 200) {
+        return { bytes: await this.#keepWhole(file, response, touch), start: 0, isWhole: true };
+      }
       if (response.status !== 206) throw this.#refused(file, response);
       if (end === undefined) {
         return { bytes: await readAll(response, WHOLE_FILE_BYTES, touch, () => this.#tooLarge(file)), start };

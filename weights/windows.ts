@@ -8,6 +8,8 @@ const KEPT_WINDOWS = 4;
 export interface Piece {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly start: number;
+  /** More came than was asked for: all of the file. */
+  readonly isWhole?: boolean;
 }
 
 /** Fetches a range of a file; may bring more of the file than that. */

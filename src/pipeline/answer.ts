@@ -1,3 +1,4 @@
+import { unlessAborted } from "../abort.ts";
 import { InputError } from "../errors.ts";
 import { Detokenizer } from "../text/detokenizer.ts";
 import { type Eyes, Generation, type GenerationOptions } from "./generation.ts";
@@ -54,7 +55,7 @@ async function* tell(loaded: Loaded, question: Question): AsyncGenerator<Piece, 
   const { signal, format } = question.options;
   const reading = performance.now();
   const trace = question.options.trace ? new Trace(loaded.gpu) : undefined;
-  const constraint = format && (await constrain(format, loaded.tokenizer, loaded.stopTokens));
+  const constraint = format && (await unlessAborted(signal, constrain(format, loaded.tokenizer, loaded.stopTokens)));
   const cachedTokens = question.sequence.begin(question.prompt);
   const sampler = samplerFor(loaded, question);
   const generation = generationFor(loaded, question, { sampler, constraint, trace });

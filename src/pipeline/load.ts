@@ -51,6 +51,7 @@ async function load(source: Source | Composition, options: LoadOptions): Promise
   checkNames(options);
   const { imageCacheBytes = IMAGE_CACHE_BYTES } = options;
   if (!(imageCacheBytes >= 0)) throw new InputError(`imageCacheBytes: expected 0 or more, got ${imageCacheBytes}`);
+  if (options.imageSize !== undefined) checkImageSize(options.imageSize);
   const formats = formatsOf(options);
   options.signal?.throwIfAborted();
   const { gpu, parts, text } = await open(source, options);
@@ -86,9 +87,10 @@ async function load(source: Source | Composition, options: LoadOptions): Promise
 async function open(source: Source | Composition, { profile = false, signal }: LoadOptions) {
   const stop = new AbortController();
   const stopped = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+  const folders = await openFolders(source, stopped); // a wrong path is told before all else
   const opening = platform().openGpu({ profile });
   const reading = (async () => {
-    const parts = await openParts(await openFolders(source, stopped));
+    const parts = await openParts(folders);
     return { parts, text: await loadText(parts.language) };
   })();
   try {
