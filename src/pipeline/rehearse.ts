@@ -5,6 +5,7 @@ import type { FastVLMModel } from "../models/fastvlm.ts";
 import { sizeOf } from "../tensor/shape.ts";
 import { rehearseResize } from "./resize.ts";
 import { MAX_BATCH } from "./scheduler.ts";
+import { longestPart } from "./sequence.ts";
 
 /** Prompt lengths that pipelines are compiled for: one of each class of rows that prompts fall in; no LongRoPE switch is so early. */
 const LENGTHS = [64, 16, 8, 4, 2, 1];
@@ -26,7 +27,8 @@ export async function rehearse(
   lengths: readonly number[] = model.gpu.adapter.software ? LENGTHS : GPU_LENGTHS,
 ): Promise<void> {
   const { gpu, decoder } = model;
-  const passes = lengths.filter((tokens) => tokens <= decoder.config.maxPositions);
+  const longest = Math.min(longestPart(model), decoder.config.maxPositions);
+  const passes = [...new Set(lengths.map((tokens) => Math.min(tokens, longest)))];
   for (const tokens of passes) decoder.rope.table(tokens); // uploads, which a rehearsal cannot
   await gpu.rehearse(() => {
     for (const tokens of passes) {
@@ -59,7 +61,7 @@ const WARM_MS = 200;
 export async function warmUp(model: FastVLMModel, imageSize: number, signal?: AbortSignal): Promise<void> {
   const { gpu, decoder } = model;
   if (gpu.adapter.software || gpu.profiler) return;
-  const tokens = Math.min(WARM_TOKENS, decoder.config.maxPositions - WARM_STEPS);
+  const tokens = Math.min(WARM_TOKENS, longestPart(model), decoder.config.maxPositions - WARM_STEPS);
   const cache = decoder.cache(tokens + WARM_STEPS, model.dtype);
   const ids = gpu.upload([tokens], "u32", new Uint32Array(tokens));
   decoder.rope.table(tokens + WARM_STEPS);

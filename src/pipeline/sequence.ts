@@ -131,7 +131,7 @@ export class Sequence {
   async read(
     features: ReadonlyMap<string, Tensor>,
     choose: (logits: Tensor) => void,
-    { part = this.#part(), signal, onPart, during = (record) => record() }: ReadOptions = {},
+    { part = longestPart(this.#model), signal, onPart, during = (record) => record() }: ReadOptions = {},
   ): Promise<void> {
     this.prepare(this.#length);
     while (this.unread > 0) {
@@ -181,12 +181,11 @@ export class Sequence {
     }
     return this.#model.splice(this.#gpu.upload([ids.length], "u32", ids), slots);
   }
+}
 
-  /** Tokens per pass such that the widest activation, gate and up in f32, can be bound. */
-  #part(): number {
-    const { intermediateSize } = this.#model.decoder.config;
-    const rowBytes = 2 * intermediateSize * BYTES.f32;
-    const rows = Math.floor(this.#gpu.maxBindingBytes / (rowBytes * PART_STEP)) * PART_STEP;
-    return Math.max(PART_STEP, Math.min(MAX_PART, rows));
-  }
+/** Tokens of a prompt that one pass reads, at most: such that the widest activation, gate and up in f32, can be bound. */
+export function longestPart({ gpu, decoder }: FastVLMModel): number {
+  const rowBytes = 2 * decoder.config.intermediateSize * BYTES.f32;
+  const rows = Math.floor(gpu.maxBindingBytes / (rowBytes * PART_STEP)) * PART_STEP;
+  return Math.max(PART_STEP, Math.min(MAX_PART, rows));
 }
